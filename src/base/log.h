@@ -1,0 +1,27 @@
+/*
+ * Messages to people: `pinfs: WHAT: WHY` on stderr, and to syslog once the daemon has left its terminal. Programs and
+ * the daemon report; the layers below return -errno and fill a struct message where a number would say too little.
+ */
+#ifndef PINFS_BASE_LOG_H
+#define PINFS_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Why something failed, in words: WHAT, WHY and what to do. Always terminated; longer texts are cut. */
+struct message {
+	char text[1024];
+};
+
+/* Replaces the text of `message`, which may be NULL. */
+void message_set(struct message *message, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints one line, `pinfs: ` in front. Thread-safe. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* From now on to syslog (facility daemon) rather than stderr: called once, before threads start. */
+void log_to_syslog(void);
+
+#endif

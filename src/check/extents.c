@@ -1,0 +1,116 @@
+/*
+ * Extents: one by one against their file's size (I11), and those of all files by place (I7, I8). Their order in the
+ * file and their sum (I9, I10) are the scan's.
+ */
+#include "base/arith.h"
+#include "check/walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define FILE_BLOCKS_MAX ((uint64_t)FMT_FILE_SIZE_MAX / FMT_BLOCK_SIZE + 1)
+
+/* Blocks that hold bytes of the file. */
+static uint64_t size_blocks(const struct check_inode *inode)
+{
+	return inode->size / FMT_BLOCK_SIZE + (inode->size % FMT_BLOCK_SIZE != 0);
+}
+
+static void judge_extent(struct check *check, struct check_inode *inode, const struct meta_extent *extent)
+{
+	uint64_t end;
+
+	if (extent->length == 0 || add_overflows(extent->file_block, extent->length, &end) || end > FILE_BLOCKS_MAX) {
+		check_error(check, "I9", inode->ino, "extent at file block %lu has an impossible length of %u blocks",
+			    extent->file_block, extent->length);
+		return;
+	}
+	/* An intent's blocks are gone from the size already; extents that are unwritten may lie anywhere. */
+	if (extent->unwritten || inode->intent)
+		return;
+	if (end > size_blocks(inode))
+		check_error(check, "I11", inode->ino, "written extent of file blocks %lu to %lu, the size is %lu bytes",
+			    extent->file_block, end - 1, inode->size);
+	if (inode->size % FMT_BLOCK_SIZE != 0 && extent->file_block <= inode->size / FMT_BLOCK_SIZE &&
+	    inode->size / FMT_BLOCK_SIZE < end)
+		inode->tail_phys = extent->phys + (inode->size / FMT_BLOCK_SIZE - extent->file_block);
+}
+
+int check_extent_seen(struct check *check, const struct fmt_inode *media, const struct meta_extent *extent)
+{
+	struct check_inode *inode;
+	int ret;
+
+	ret = check_inode_seen(check, media, &inode);
+	if (ret < 0)
+		return ret;
+	ret = check_grow(&check->extent, &check->extent_capacity, check->extents, sizeof(*check->extent));
+	if (ret < 0)
+		return ret;
+	check->extent[check->extents++] = (struct check_extent){
+		.phys = extent->phys,
+		.ino = media->ino,
+		.length = extent->length,
+	};
+	check->report.extents++;
+	judge_extent(check, inode, extent);
+	return 0;
+}
+
+static int compare_extents(const void *a, const void *b)
+{
+	const struct check_extent *left = a, *right = b;
+
+	if (left->phys != right->phys)
+		return left->phys < right->phys ? -1 : 1;
+	return left->ino < right->ino ? -1 : left->ino > right->ino;
+}
+
+/* I7: blocks 1 to blocks - 2: the first and the last hold the headers. */
+static bool inside_part(const struct check *check, const struct check_extent *extent)
+{
+	uint32_t part = fmt_phys_part(extent->phys);
+	uint64_t block = fmt_phys_block(extent->phys);
+	uint64_t last;
+
+	if (part >= check->parts || block == 0)
+		return false;
+	last = check->part[part].record.blocks - 1;
+	return block < last && extent->length <= last - block;
+}
+
+/* In order of place, an extent that begins before the end of those before it shares blocks with one of them. */
+static void judge_places(struct check *check)
+{
+	const struct check_extent *extent;
+	uint64_t end = 0, from, ino = 0;
+	size_t i;
+
+	for (i = 0; i < check->extents; i++) {
+		extent = &check->extent[i];
+		check_step(check);
+		if (!inside_part(check, extent)) {
+			check_error(check, "I7", extent->ino,
+				    "extent of %u blocks at block %lu of part %u is outside of the part",
+				    extent->length, fmt_phys_block(extent->phys), fmt_phys_part(extent->phys));
+			continue;
+		}
+		if (extent->phys < end)
+			check_error(check, "I8", extent->ino, "block %lu of part %u belongs to inode %lu too",
+				    fmt_phys_block(extent->phys), fmt_phys_part(extent->phys), ino);
+		from = max_u64(extent->phys, end);
+		if (extent->phys + extent->length > from) {
+			end = extent->phys + extent->length;
+			ino = extent->ino;
+			check->report.blocks_used += end - from;
+		}
+	}
+}
+
+void check_extents(struct check *check)
+{
+	check_phase(check, "extents");
+	if (check->extents > 0)
+		qsort(check->extent, check->extents, sizeof(*check->extent), compare_extents);
+	judge_places(check);
+}

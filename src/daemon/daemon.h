@@ -1,0 +1,24 @@
+/* A mount from the command line to its end: checks, leaves the terminal, opens the pool, serves, puts it away. */
+#ifndef PINFS_DAEMON_H
+#define PINFS_DAEMON_H
+
+#include "base/log.h"
+#include "daemon/options.h"
+
+#include <stdbool.h>
+
+struct daemon_mount {
+	const char *meta_path;
+	const char *mountpoint;
+	const struct daemon_options *options;
+	bool foreground;
+};
+
+/*
+ * Mounts. In the background: returns 0 once the mount answers, and a process of its own serves it. In the foreground:
+ * returns when it is unmounted. -errno with words in `message`. To be called before any thread is started.
+ * `ret_note`: words about the mount that its user should know, or empty.
+ */
+int daemon_mount(const struct daemon_mount *mount, struct message *ret_note, struct message *message);
+
+#endif

@@ -1,0 +1,127 @@
+#include "daemon/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The kernel's dirty pages are waited for this long; a second signal cuts it short. */
+#define SYNC_STEPS 1500
+#define SYNC_STEP_MS 20
+#define STOP_STEP_MS 20
+
+static void set_of_signals(sigset_t *ret_set)
+{
+	sigemptyset(ret_set);
+	sigaddset(ret_set, SIGTERM);
+	sigaddset(ret_set, SIGINT);
+	sigaddset(ret_set, SIGHUP);
+}
+
+/* SIGUSR1 only interrupts the wait in front_serve(), so that it looks whether it shall stop. */
+static void wake(int number)
+{
+	(void)number;
+}
+
+int daemon_signals_block(void)
+{
+	struct sigaction action = {.sa_handler = wake};
+	sigset_t set;
+	int error;
+
+	if (sigaction(SIGUSR1, &action, NULL) != 0)
+		return -errno;
+	action.sa_handler = SIG_IGN;
+	if (sigaction(SIGPIPE, &action, NULL) != 0)
+		return -errno;
+	set_of_signals(&set);
+	error = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return -error;
+}
+
+/*
+ * Only async-signal-safe calls: the process has threads. No descriptor is kept, so that neither the session nor the
+ * pool's lock outlives the daemon, should this process hang.
+ */
+static void __attribute__((noreturn)) sync_in_child(const char *mountpoint)
+{
+	int fd;
+
+	(void)close_range(0, UINT_MAX, 0);
+	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || syncfs(fd) != 0)
+		_exit(1);
+	_exit(0);
+}
+
+/*
+ * Has the kernel write back its dirty pages (mmap, cache=writeback) while the mount still answers. In a child process:
+ * the daemon must not wait for its own mount.
+ */
+static void sync_mount(const char *mountpoint)
+{
+	const struct timespec step = {.tv_nsec = SYNC_STEP_MS * 1000000L};
+	sigset_t set;
+	pid_t child;
+
+	child = fork();
+	if (child == 0)
+		sync_in_child(mountpoint);
+	if (child < 0) {
+		log_warning("%s: cannot write back cached data before unmounting: %s", mountpoint, strerror(errno));
+		return;
+	}
+	set_of_signals(&set);
+	for (unsigned i = 0; i < SYNC_STEPS; i++) {
+		if (waitpid(child, NULL, WNOHANG) != 0)
+			return;
+		if (sigtimedwait(&set, NULL, &step) > 0)
+			break;
+	}
+	log_warning("%s: cached data could not be written back in time", mountpoint);
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, NULL, WNOHANG);
+}
+
+static void *wait_for_signals(void *arg)
+{
+	struct daemon_signals *signals = arg;
+	const struct timespec step = {.tv_nsec = STOP_STEP_MS * 1000000L};
+	sigset_t set;
+	int number;
+
+	set_of_signals(&set);
+	(void)sigwait(&set, &number);
+	if (atomic_load(&signals->served))
+		return NULL;
+	log_info("%s: unmounting: %s", signals->mountpoint, strsignal(number));
+	sync_mount(signals->mountpoint);
+	/* Repeated, because a signal that comes just before the loop's wait would not interrupt it. */
+	while (!atomic_load(&signals->served)) {
+		front_stop(signals->front);
+		(void)pthread_kill(signals->server, SIGUSR1);
+		(void)nanosleep(&step, NULL);
+	}
+	return NULL;
+}
+
+int daemon_signals_start(struct daemon_signals *signals, struct front *front, const char *mountpoint)
+{
+	signals->front = front;
+	signals->mountpoint = mountpoint;
+	signals->server = pthread_self();
+	atomic_init(&signals->served, false);
+	return -pthread_create(&signals->thread, NULL, wait_for_signals, signals);
+}
+
+void daemon_signals_stop(struct daemon_signals *signals)
+{
+	atomic_store(&signals->served, true);
+	(void)pthread_kill(signals->thread, SIGTERM);
+	(void)pthread_join(signals->thread, NULL);
+}

@@ -1,0 +1,395 @@
+/*
+ * Every structure that pinfs writes to persistent memory. Little-endian, naturally aligned, sizes and offsets asserted.
+ * src/format/README.md explains them, numbers the invariants (I1 ...) and gives the store order of each operation.
+ *
+ * pinfs runs on little-endian machines only (PMDK does): fields are read and written as they are.
+ */
+#ifndef PINFS_FORMAT_H
+#define PINFS_FORMAT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the on-media format is little-endian"
+#endif
+
+#define FMT_VERSION 1u
+#define FMT_BLOCK_SHIFT 12
+#define FMT_BLOCK_SIZE 4096u /* data block, and meta page */
+#define FMT_HUGE_BLOCKS 512u /* blocks of a 2 MiB run */
+#define FMT_NAME_MAX 255u
+#define FMT_SYMLINK_MAX 4095u
+#define FMT_XATTR_VALUE_MAX 65536u
+#define FMT_FILE_SIZE_MAX INT64_MAX /* 8 EiB - 1 */
+#define FMT_LINK_MAX INT32_MAX
+
+/* Magics are four letters in memory order. */
+#define FMT_MAGIC4(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define FMT_SUPER_MAGIC 0x4f50555373666e70ull /* "pnfsSUPO" */
+#define FMT_PART_MAGIC 0x54524150736e6970ull /* "pinsPART" */
+#define FMT_GROUP_MAGIC FMT_MAGIC4('P', 'g', 'r', 'p')
+#define FMT_INODE_MAGIC FMT_MAGIC4('P', 'i', 'n', 'o')
+#define FMT_NODE_MAGIC FMT_MAGIC4('P', 'n', 'o', 'd')
+#define FMT_NAMES_MAGIC FMT_MAGIC4('P', 'n', 'a', 'm')
+#define FMT_BLOB_MAGIC FMT_MAGIC4('P', 'b', 'l', 'b')
+
+/* Known feature words. An unknown incompat bit: refuse. An unknown ro_compat bit: mount read-only. compat: ignore. */
+#define FMT_COMPAT_KNOWN 0u
+#define FMT_RO_COMPAT_KNOWN 0u
+#define FMT_INCOMPAT_KNOWN 0u
+
+/* ---- Data part: block 0 and, as a copy for rescue, the last block of the part ---- */
+
+struct fmt_part_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t crc; /* of the 4096 bytes, this field as 0 */
+	uint32_t compat;
+	uint32_t ro_compat;
+	uint32_t incompat;
+	uint32_t number; /* part number, as extents name it */
+	uint8_t pool_uuid[16];
+	uint8_t part_uuid[16];
+	uint64_t blocks; /* size of the part in blocks, both header copies included */
+	uint64_t created; /* seconds since the epoch */
+	uint8_t reserved[4016];
+};
+static_assert(sizeof(struct fmt_part_header) == FMT_BLOCK_SIZE, "part header is one block");
+static_assert(offsetof(struct fmt_part_header, blocks) == 64, "part header layout");
+
+/* A physical address names part and block in 64 bits. */
+#define FMT_PHYS_BLOCK_BITS 48
+#define FMT_PART_MAX 65535u
+
+static inline uint64_t fmt_phys(uint32_t part, uint64_t block)
+{
+	return (uint64_t)part << FMT_PHYS_BLOCK_BITS | block;
+}
+
+static inline uint32_t fmt_phys_part(uint64_t phys)
+{
+	return (uint32_t)(phys >> FMT_PHYS_BLOCK_BITS);
+}
+
+static inline uint64_t fmt_phys_block(uint64_t phys)
+{
+	return phys & ((1ull << FMT_PHYS_BLOCK_BITS) - 1);
+}
+
+/* ---- Meta part: the libpmemobj root object ---- */
+
+#define FMT_LAYOUT_NAME "pinfs"
+#define FMT_ARENAS_MAX 240
+
+struct fmt_super {
+	uint64_t magic; /* written last by mkfs: a pool without it was never finished */
+	uint32_t version;
+	uint32_t crc; /* of the whole structure with this field, magic, state and mounts as 0 */
+	uint32_t compat;
+	uint32_t ro_compat;
+	uint32_t incompat;
+	uint32_t block_size;
+	uint8_t pool_uuid[16];
+	uint8_t hash_key[16]; /* SipHash key of names */
+	uint64_t created; /* seconds since the epoch */
+	uint64_t groups; /* in all arenas */
+	uint64_t log_offset; /* pool offset of the log buffers */
+	uint32_t log_count;
+	uint32_t log_size; /* bytes of each */
+	uint32_t arenas; /* used entries of arena[] */
+	uint32_t state; /* FMT_STATE_ */
+	uint64_t mounts; /* read-write mounts so far */
+	uint8_t reserved[128];
+	struct fmt_arena {
+		uint64_t offset; /* pool offset of the arena's first frame; 16 bytes below the object's */
+		uint64_t groups; /* in this arena */
+	} arena[FMT_ARENAS_MAX];
+};
+static_assert(sizeof(struct fmt_super) <= 4096, "super fits the root object");
+
+#define FMT_STATE_CLEAN 0u
+#define FMT_STATE_MOUNTED 1u /* mounted read-write, or not unmounted cleanly */
+
+/*
+ * An arena is an array of groups; a group is 64 frames of 4 KiB; a frame is 16 slots of 256 bytes. Slot 0 of frame 0 of
+ * each group is the group's header, of which libpmemobj owns the first 16 bytes in an arena's first group. Frame 0
+ * otherwise holds inodes; each other frame holds inodes (its bit in inode_frames is set) or is a page, in use exactly
+ * if an inode's maps reach it.
+ */
+#define FMT_GROUP_FRAMES 64u
+#define FMT_FRAME_SLOTS 16u
+#define FMT_SLOT_SIZE 256u
+#define FMT_GROUP_SIZE (FMT_GROUP_FRAMES * FMT_BLOCK_SIZE)
+
+struct fmt_group {
+	uint8_t allocator[16]; /* libpmemobj's object header, or unused */
+	uint32_t magic;
+	uint32_t crc; /* of bytes 16 to 63, this field as 0, seeded by the pool uuid */
+	uint64_t number; /* of this group */
+	uint64_t inode_frames; /* bit i: frame i holds inodes; bit 0 always */
+	uint8_t reserved[24];
+	uint8_t unused[192];
+};
+static_assert(sizeof(struct fmt_group) == FMT_SLOT_SIZE, "a group header is one slot");
+
+/* Inode numbers are places: group << 10 | frame << 4 | slot. Page numbers: group << 6 | frame. */
+#define FMT_INO_NONE 0ull
+#define FMT_INO_ROOT 1ull
+#define FMT_INO_PARTS 2ull /* its xattrs "part.N" are struct fmt_part_record */
+#define FMT_INO_FIRST_FREE 16ull /* 3 to 15 are reserved (limbo, pin ledger ...) */
+
+static inline uint64_t fmt_ino(uint64_t group, unsigned frame, unsigned slot)
+{
+	return group << 10 | (uint64_t)frame << 4 | slot;
+}
+
+static inline uint64_t fmt_ino_group(uint64_t ino)
+{
+	return ino >> 10;
+}
+
+static inline unsigned fmt_ino_frame(uint64_t ino)
+{
+	return (unsigned)(ino >> 4) & 63;
+}
+
+static inline unsigned fmt_ino_slot(uint64_t ino)
+{
+	return (unsigned)ino & 15;
+}
+
+/* ---- Ordered maps: 64-bit key to (value, length) ---- */
+
+/*
+ * One record of a map. In an extent map: key = first file block, value = physical address, length = blocks, with
+ * FMT_EXTENT_UNWRITTEN. In a name tree's lowest level: value = page of names whose keys are `key` or higher. In an
+ * inner level: value = page of the child node. crc: over the first 20 bytes, seeded by fmt_owner_seed().
+ */
+struct fmt_record {
+	uint64_t key;
+	uint64_t value;
+	uint32_t length;
+	uint32_t crc;
+};
+static_assert(sizeof(struct fmt_record) == 24, "record layout");
+
+#define FMT_EXTENT_UNWRITTEN 0x80000000u
+#define FMT_EXTENT_LENGTH_MAX 0x7fffffffu
+
+/* The root of a map, in an inode. height 0: the records are inline behind it. Else `root` is a node of level height-1.
+ */
+struct fmt_map {
+	uint16_t count; /* inline records */
+	uint8_t height;
+	uint8_t reserved0;
+	uint32_t pages; /* nodes of this map; pages of names and blobs not counted */
+	uint64_t root;
+};
+static_assert(sizeof(struct fmt_map) == 16, "map root layout");
+
+#define FMT_MAP_HEIGHT_MAX 8
+
+struct fmt_node {
+	uint32_t magic;
+	uint32_t crc; /* of the 64-byte header without this field */
+	uint64_t owner; /* inode number */
+	uint32_t generation; /* of the owner */
+	uint8_t kind; /* FMT_KIND_ */
+	uint8_t level; /* 0: its records are the map's own */
+	uint16_t count;
+	uint8_t reserved[40];
+	struct fmt_record record[168];
+};
+#define FMT_NODE_RECORDS 168u
+static_assert(sizeof(struct fmt_node) == FMT_BLOCK_SIZE, "a node is one page");
+static_assert(offsetof(struct fmt_node, record) == 64, "node layout");
+
+#define FMT_KIND_EXTENTS 1
+#define FMT_KIND_ENTRIES 2 /* directory entries */
+#define FMT_KIND_XATTRS 3
+#define FMT_KIND_SYMLINK 4
+
+/* ---- Pages of names: directory entries and xattrs ---- */
+
+#define FMT_NAMES_UNITS 62u
+#define FMT_UNIT_SIZE 64u
+
+/* A bag of names, unsorted; each takes consecutive units of 64 bytes. */
+struct fmt_names {
+	uint32_t magic;
+	uint32_t crc; /* of the 128-byte header without this field */
+	uint64_t owner;
+	uint32_t generation;
+	uint8_t kind;
+	uint8_t reserved0[3];
+	uint64_t used; /* bit i: unit i belongs to a name */
+	uint64_t start; /* bit i: a name starts at unit i */
+	uint8_t fingerprint[FMT_NAMES_UNITS]; /* at a name's first unit: fmt_fingerprint(key) */
+	uint8_t reserved1[26];
+	uint8_t unit[FMT_NAMES_UNITS][FMT_UNIT_SIZE];
+};
+static_assert(sizeof(struct fmt_names) == FMT_BLOCK_SIZE, "names are one page");
+static_assert(offsetof(struct fmt_names, unit) == 128, "names layout");
+
+/*
+ * One name. key: SipHash of the name, 48 bits << 15, plus a number that makes it unique in its tree: the readdir
+ * cookie. A directory entry: target and generation are the inode's, type is its DT_ value, value_length 0. An xattr:
+ * the value follows the name (type FMT_XATTR_INLINE) or is the chain of blob pages at `target` (FMT_XATTR_BLOB);
+ * generation is 0. crc: over the name's bytes from offset 4 to its end, seeded by fmt_owner_seed().
+ */
+struct fmt_name {
+	uint32_t crc;
+	uint8_t type;
+	uint8_t units;
+	uint8_t name_length; /* 1 to 255 */
+	uint8_t reserved0;
+	uint64_t key;
+	uint64_t target;
+	uint32_t generation;
+	uint32_t value_length;
+	uint8_t bytes[];
+};
+static_assert(sizeof(struct fmt_name) == 32, "name layout");
+
+#define FMT_XATTR_INLINE 0
+#define FMT_XATTR_BLOB 1
+#define FMT_XATTR_INLINE_MAX 512u /* longer values go to blob pages */
+
+#define FMT_KEY_UNIQUE_BITS 15
+#define FMT_KEY_UNIQUE_MASK ((1ull << FMT_KEY_UNIQUE_BITS) - 1)
+
+static inline uint8_t fmt_fingerprint(uint64_t key)
+{
+	return (uint8_t)(key >> FMT_KEY_UNIQUE_BITS);
+}
+
+/* A page of bytes: long symlinks and xattr values, chained. */
+#define FMT_BLOB_BYTES 4032u
+
+struct fmt_blob {
+	uint32_t magic;
+	uint32_t crc; /* of the 64-byte header without this field, then of `count` bytes */
+	uint64_t owner;
+	uint32_t generation;
+	uint8_t kind;
+	uint8_t reserved0;
+	uint16_t count;
+	uint64_t next; /* page number; 0 ends the chain */
+	uint8_t reserved1[32];
+	uint8_t bytes[FMT_BLOB_BYTES];
+};
+static_assert(sizeof(struct fmt_blob) == FMT_BLOCK_SIZE, "a blob is one page");
+static_assert(offsetof(struct fmt_blob, bytes) == 64, "blob layout");
+
+/* ---- Inodes ---- */
+
+#define FMT_BODY_RECORDS 3u
+#define FMT_SYMLINK_INLINE_MAX (FMT_BODY_RECORDS * sizeof(struct fmt_record))
+
+/* inode.flags */
+#define FMT_INODE_INTENT 1u /* bytes [intent_start, intent_end) are to be freed and zeroed, then this bit cleared */
+
+struct fmt_inode {
+	uint32_t magic; /* FMT_INODE_MAGIC; 0: a free slot */
+	uint32_t crc; /* of the 256 bytes without this field */
+	uint64_t ino;
+	uint64_t size; /* bytes; directory: entries, "." and ".." not counted */
+	uint64_t blocks; /* data blocks of all extents */
+	int64_t mtime;
+	int64_t ctime;
+	uint32_t mtime_nsec;
+	uint32_t ctime_nsec;
+	uint32_t nlink; /* 0: an orphan, to be evicted */
+	uint32_t generation;
+
+	uint32_t mode; /* S_IFMT and permissions */
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t flags;
+	int64_t atime;
+	int64_t btime;
+	uint32_t atime_nsec;
+	uint32_t btime_nsec;
+	uint64_t reserved;
+	union {
+		struct {
+			/* File: whole blocks in it are freed, parts of blocks zeroed; resumed at mount. */
+			uint64_t intent_start; /* byte */
+			uint64_t intent_end; /* byte, exclusive; UINT64_MAX: to the end */
+		};
+		struct {
+			uint64_t parent; /* directory: the inode of "..", its own for the root */
+			uint64_t reserved0;
+		};
+		struct {
+			uint64_t rdev; /* device special file: dev_t as Linux' new_encode_dev */
+			uint64_t reserved1;
+		};
+	};
+
+	struct fmt_map body; /* file: extents; directory: entries; long symlink: root is the first blob page */
+	union {
+		struct fmt_record record[FMT_BODY_RECORDS];
+		char symlink[FMT_BODY_RECORDS * sizeof(struct fmt_record)]; /* if size <= FMT_SYMLINK_INLINE_MAX */
+	};
+	struct fmt_map xattrs;
+	struct fmt_record xattr_record[1];
+};
+static_assert(sizeof(struct fmt_inode) == FMT_SLOT_SIZE, "an inode is one slot");
+static_assert(offsetof(struct fmt_inode, mode) == 64, "inode layout: line 1");
+static_assert(offsetof(struct fmt_inode, body) == 128, "inode layout: maps");
+static_assert(offsetof(struct fmt_inode, xattrs) == 216, "inode layout: xattrs");
+
+/* Value of the xattr "part.N" of inode FMT_INO_PARTS. */
+struct fmt_part_record {
+	uint8_t part_uuid[16];
+	uint64_t blocks;
+	uint32_t number;
+	uint32_t path_length;
+	char path[]; /* absolute, not terminated */
+};
+static_assert(sizeof(struct fmt_part_record) == 32, "part record layout");
+
+/* ---- Checksums and sanity: pure functions, thread-safe ---- */
+
+/* What record and name checksums start from, so that a record copied to another owner does not verify. */
+uint32_t fmt_owner_seed(uint64_t owner, uint32_t generation);
+
+void fmt_part_header_seal(struct fmt_part_header *header);
+bool fmt_part_header_valid(const struct fmt_part_header *header); /* magic and crc */
+
+void fmt_super_seal(struct fmt_super *super);
+bool fmt_super_valid(const struct fmt_super *super);
+
+void fmt_group_seal(struct fmt_group *group, const uint8_t pool_uuid[16]);
+bool fmt_group_valid(const struct fmt_group *group, const uint8_t pool_uuid[16], uint64_t number);
+
+void fmt_inode_seal(struct fmt_inode *inode);
+bool fmt_inode_free(const struct fmt_inode *inode);
+bool fmt_inode_valid(const struct fmt_inode *inode, uint64_t ino); /* magic, number, crc and plausible fields */
+
+void fmt_record_seal(struct fmt_record *record, uint32_t seed);
+bool fmt_record_valid(const struct fmt_record *record, uint32_t seed);
+
+void fmt_node_seal(struct fmt_node *node); /* the header only; each record is sealed by itself */
+bool fmt_node_valid(const struct fmt_node *node, const struct fmt_inode *owner, unsigned kind, unsigned level);
+
+void fmt_names_seal(struct fmt_names *names);
+bool fmt_names_valid(const struct fmt_names *names, const struct fmt_inode *owner, unsigned kind);
+
+/* Units that a name needs. */
+unsigned fmt_name_units(size_t name_length, size_t inline_value_length);
+/* Used bytes, from crc to the end of an inline value; kind is that of its page. */
+size_t fmt_name_bytes(const struct fmt_name *name, unsigned kind);
+void fmt_name_seal(struct fmt_name *name, unsigned kind, uint32_t seed);
+/* The name that starts at `unit`, or NULL if it does not verify: start bit, length within its units and the page, crc.
+ */
+const struct fmt_name *fmt_name_at(const struct fmt_names *names, unsigned unit, uint32_t seed);
+
+void fmt_blob_seal(struct fmt_blob *blob);
+bool fmt_blob_valid(const struct fmt_blob *blob, const struct fmt_inode *owner, unsigned kind);
+
+#endif

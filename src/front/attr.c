@@ -1,0 +1,75 @@
+/* Attributes of files and of the filesystem. */
+#include "front/request.h"
+
+void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct front_request request;
+	struct stat attr;
+	int error;
+
+	(void)fi;
+	front_begin(&request, req, FRONT_GETATTR);
+	error = fs_getattr(request.front->fs, ino, &attr);
+	if (error != 0)
+		front_reply_error(&request, error);
+	else
+		front_reply_attr(&request, &attr);
+}
+
+static unsigned set_flags(int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned fs;
+	} flags[] = {
+		{FUSE_SET_ATTR_MODE, FS_SET_MODE},
+		{FUSE_SET_ATTR_UID, FS_SET_UID},
+		{FUSE_SET_ATTR_GID, FS_SET_GID},
+		{FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME, FS_SET_ATIME},
+		{FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
+		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
+		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
+		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
+	};
+	unsigned valid = 0;
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if ((to_set & flags[i].fuse) != 0)
+			valid |= flags[i].fs;
+	}
+	return valid;
+}
+
+void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct front_request request;
+	struct fs_setattr changes;
+	struct stat result;
+	int error;
+
+	(void)fi;
+	front_begin(&request, req, FRONT_SETATTR);
+	changes.valid = set_flags(to_set);
+	changes.attr = *attr;
+	error = fs_setattr(request.front->fs, ino, &changes, &result);
+	if (error != 0)
+		front_reply_error(&request, error);
+	else
+		front_reply_attr(&request, &result);
+}
+
+void front_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct front_request request;
+	struct statvfs statfs;
+	int error;
+
+	(void)ino;
+	front_begin(&request, req, FRONT_STATFS);
+	error = fs_statfs(request.front->fs, &statfs);
+	if (error != 0)
+		front_reply_error(&request, error);
+	else
+		front_reply_statfs(&request, &statfs);
+}

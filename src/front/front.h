@@ -1,0 +1,50 @@
+/*
+ * The FUSE side: answers the kernel's requests with the functions of src/fs, and counts them. libfuse stays in this
+ * folder.
+ *
+ * Life of a front: open, mount, serve (returns when the mount is gone or front_stop() was called), unmount, close.
+ * Functions return 0 or -errno. Only front_stop() may be called from another thread than the one that serves.
+ */
+#ifndef PINFS_FRONT_H
+#define PINFS_FRONT_H
+
+#include "base/log.h"
+#include "fs/fs.h"
+
+#include <stdbool.h>
+
+struct front;
+
+enum front_cache {
+	FRONT_CACHE_AUTO, /* the kernel's page cache, written through */
+	FRONT_CACHE_NONE, /* every read and write is a request */
+	FRONT_CACHE_WRITEBACK, /* the kernel's page cache, written back later */
+};
+const char *front_cache_name(enum front_cache cache);
+
+struct front_options {
+	const char *source; /* what the mount table shows: the absolute path of the meta part */
+	const char *mountpoint; /* absolute; lives as long as the front */
+	const char *mount_words; /* libfuse's and the kernel's mount options, comma-separated; may be "" */
+	enum front_cache cache;
+};
+
+/* Makes the session. Starts no thread. `fs` stays the caller's and must outlive the front. */
+int front_open(struct fs *fs, const struct front_options *options, struct front **ret_front);
+/* Mounts; the kernel queues requests from now on. libfuse reports by itself why not (front_log()). */
+int front_mount(struct front *front, const char *mountpoint);
+/* Answers requests, with several threads, until the mount is gone (0) or front_stop() (0); else -errno. */
+int front_serve(struct front *front);
+/*
+ * Asks front_serve() to return. It looks only when something wakes it: a signal delivered to the serving thread, whose
+ * handler was installed without SA_RESTART, does (src/daemon/signals.c repeats it).
+ */
+void front_stop(struct front *front);
+/* Unmounts if it still is mounted. No request is in progress any more. */
+void front_unmount(struct front *front);
+void front_close(struct front *front);
+
+/* libfuse's own messages go where log_error() and its kin send theirs. Called once, before front_open(). */
+void front_log(void);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * What the files of src/front share: the front, a request in progress, and the replies.
+ *
+ * A request lives on the stack of the worker thread that took it: front_begin() at the head of an operation, exactly
+ * one front_reply_*() on every path. A reply that failed was a reply: the kernel has answered by itself and libfuse has
+ * freed the request, so the functions below never reply again; they take back what the kernel did not learn of.
+ */
+#ifndef PINFS_FRONT_REQUEST_H
+#define PINFS_FRONT_REQUEST_H
+
+#define FUSE_USE_VERSION 314
+
+#include "front/front.h"
+#include "front/stats.h"
+
+#include <fuse_lowlevel.h>
+#include <time.h>
+
+/*
+ * Seconds that the kernel may keep attributes, entries and the knowledge that a name does not exist: for ever. This
+ * daemon is the only one that changes them, at the kernel's request.
+ */
+#define FRONT_FOREVER 1.0e9
+
+struct front {
+	struct fs *fs;
+	struct fuse_session *session;
+	enum front_cache cache;
+	const char *mountpoint;
+	/* Set by init, before any other request is taken. */
+	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
+	bool no_opendir;
+	struct timespec started; /* CLOCK_MONOTONIC */
+	struct front_stats stats;
+};
+
+struct front_request {
+	fuse_req_t req;
+	struct front *front;
+	enum front_op op;
+	uint64_t start; /* ns, CLOCK_MONOTONIC */
+};
+
+void front_begin(struct front_request *request, fuse_req_t req, enum front_op op);
+
+/* error: 0 or -errno. */
+void front_reply_error(struct front_request *request, int error);
+void front_reply_none(struct front_request *request);
+/* The kernel learns of the inode, or its look-up count is taken back. fi: NULL, or what create() opened. */
+void front_reply_entry(struct front_request *request, const struct fs_entry *entry, const struct fuse_file_info *fi);
+/* There is no such name, and the kernel may remember that. */
+void front_reply_absent(struct front_request *request);
+void front_reply_attr(struct front_request *request, const struct stat *attr);
+void front_reply_open(struct front_request *request, const struct fuse_file_info *fi);
+/* False: the kernel did not take it. */
+bool front_reply_data(struct front_request *request, const void *data, size_t length);
+void front_reply_iov(struct front_request *request, const struct iovec *iov, int count);
+void front_reply_written(struct front_request *request, size_t length);
+void front_reply_offset(struct front_request *request, off_t offset);
+void front_reply_link(struct front_request *request, const char *target);
+void front_reply_statfs(struct front_request *request, const struct statvfs *statfs);
+/* Answers a question for a length, of a value or a list of xattrs. */
+void front_reply_length(struct front_request *request, size_t length);
+
+void front_entry_param(const struct fs_entry *entry, struct fuse_entry_param *ret_param);
+
+/* attr.c */
+void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void front_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* names.c */
+void front_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void front_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
+void front_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void front_readlink(fuse_req_t req, fuse_ino_t ino);
+void front_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void front_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void front_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void front_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void front_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void front_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void front_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void front_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
+		  unsigned int flags);
+
+/* directory.c */
+void front_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void front_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void front_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void front_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* io.c */
+void front_file_opened(const struct front *front, struct fuse_file_info *fi);
+void front_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+		 struct fuse_file_info *fi);
+void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,
+			   fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length,
+			   int flags);
+
+/* xattr.c */
+void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* ops.c: the table; its init is in session.c. */
+extern const struct fuse_lowlevel_ops front_ops;
+void front_init(void *userdata, struct fuse_conn_info *conn);
+
+/* status.c: what `pinfs stat --json` prints. *ret_text is the caller's to free; at most `limit` bytes, else -E2BIG. */
+int front_status(struct front *front, size_t limit, char **ret_text);
+
+#endif

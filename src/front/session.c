@@ -1,0 +1,185 @@
+/* The session with the kernel: what is agreed at its start, the mount, the threads that serve it. */
+#include "front/request.h"
+
+#include "base/arith.h"
+
+#include <errno.h>
+#include <fuse_opt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+/* Enough that some can wait for a lock or for the media while others answer; idle ones are kept. */
+#define THREADS_MIN 16
+
+/* Readahead and writeback requests that the kernel keeps under way at a time. */
+#define BACKGROUND_MAX 64
+
+#define WRITE_MAX (1u << 20)
+
+const char *front_cache_name(enum front_cache cache)
+{
+	static const char *const names[] = {
+		[FRONT_CACHE_AUTO] = "auto",
+		[FRONT_CACHE_NONE] = "none",
+		[FRONT_CACHE_WRITEBACK] = "writeback",
+	};
+
+	return names[cache];
+}
+
+/*
+ * Cleared although libfuse sets them: ATOMIC_O_TRUNC, because open(O_TRUNC) would truncate nothing once opens are
+ * answered with ENOSYS; AUTO_INVAL_DATA, because nobody else changes a file; HANDLE_KILLPRIV, so that the kernel clears
+ * setuid and setgid by setattr; SPLICE_*, because replies come straight from the mapped memory and writes go straight
+ * to it.
+ */
+void front_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct front *front = userdata;
+	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+			FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT |
+			FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO;
+
+	if (front->cache == FRONT_CACHE_WRITEBACK)
+		want |= FUSE_CAP_WRITEBACK_CACHE;
+	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
+				  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want |= want & conn->capable;
+	conn->max_write = WRITE_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->time_gran = 1;
+
+	if (front->cache == FRONT_CACHE_WRITEBACK && (conn->capable & FUSE_CAP_WRITEBACK_CACHE) == 0) {
+		log_warning("%s: this kernel has no writeback cache: cache=auto is used", front->mountpoint);
+		front->cache = FRONT_CACHE_AUTO;
+	}
+	if (front->cache != FRONT_CACHE_NONE) {
+		front->no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+		front->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+	}
+}
+
+/* libfuse splits at commas and takes backslashes as escapes: fsname is a path and may have either. */
+static int make_args(const struct front_options *options, struct fuse_args *args)
+{
+	char *words = NULL;
+	char *name = NULL;
+	int error = -ENOMEM;
+
+	if (asprintf(&name, "fsname=%s", options->source) < 0) {
+		name = NULL;
+		goto out;
+	}
+	if (fuse_opt_add_opt(&words, "default_permissions,subtype=pinfs") != 0 ||
+	    fuse_opt_add_opt_escaped(&words, name) != 0)
+		goto out;
+	if (options->mount_words[0] != '\0' && fuse_opt_add_opt(&words, options->mount_words) != 0)
+		goto out;
+	if (fuse_opt_add_arg(args, "pinfs") != 0 || fuse_opt_add_arg(args, "-o") != 0 ||
+	    fuse_opt_add_arg(args, words) != 0)
+		goto out;
+	error = 0;
+out:
+	free(name);
+	free(words);
+	return error;
+}
+
+int front_open(struct fs *fs, const struct front_options *options, struct front **ret_front)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct front *front;
+	int error = -ENOMEM;
+
+	/* Zeroed as a whole: the counters start at 0, on cache lines of their own. */
+	front = aligned_alloc(_Alignof(struct front), sizeof(*front));
+	if (front == NULL)
+		return -ENOMEM;
+	memset(front, 0, sizeof(*front));
+	front->fs = fs;
+	front->cache = options->cache;
+	front->mountpoint = options->mountpoint;
+	if (clock_gettime(CLOCK_MONOTONIC, &front->started) != 0) {
+		error = -errno;
+		goto out;
+	}
+	error = make_args(options, &args);
+	if (error != 0)
+		goto out;
+	front->session = fuse_session_new(&args, &front_ops, sizeof(front_ops), front);
+	if (front->session == NULL) {
+		error = -EINVAL;
+		goto out;
+	}
+	*ret_front = front;
+	front = NULL;
+out:
+	fuse_opt_free_args(&args);
+	free(front);
+	return error;
+}
+
+int front_mount(struct front *front, const char *mountpoint)
+{
+	errno = 0;
+	if (fuse_session_mount(front->session, mountpoint) == 0)
+		return 0;
+	return errno > 0 ? -errno : -EIO;
+}
+
+int front_serve(struct front *front)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int result;
+
+	if (config == NULL)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, (unsigned)max_u64(THREADS_MIN, 2 * (uint64_t)get_nprocs()));
+	result = fuse_session_loop_mt(front->session, config);
+	fuse_loop_cfg_destroy(config);
+	/* Positive: a signal number, as fuse_session_exit() does not give one; negative: -errno. */
+	return result < 0 ? result : 0;
+}
+
+void front_stop(struct front *front)
+{
+	fuse_session_exit(front->session);
+}
+
+void front_unmount(struct front *front)
+{
+	fuse_session_unmount(front->session);
+}
+
+void front_close(struct front *front)
+{
+	if (front == NULL)
+		return;
+	fuse_session_destroy(front->session);
+	free(front);
+}
+
+static void log_line(enum fuse_log_level level, const char *format, va_list args)
+{
+	char line[512];
+	size_t length;
+
+	vsnprintf(line, sizeof(line), format, args);
+	length = strcspn(line, "\n");
+	line[length] = '\0';
+	if (level <= FUSE_LOG_ERR)
+		log_error("%s", line);
+	else if (level == FUSE_LOG_WARNING)
+		log_warning("%s", line);
+	else
+		log_info("%s", line);
+}
+
+void front_log(void)
+{
+	fuse_set_log_func(log_line);
+}

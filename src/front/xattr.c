@@ -1,0 +1,153 @@
+/*
+ * Extended attributes: those of files, and the virtual ones that begin with "pinfs.", which exist nowhere on media, are
+ * not listed and cannot be set.
+ */
+#include "front/request.h"
+
+#include "base/arith.h"
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VIRTUAL_PREFIX "pinfs."
+#define STATUS_NAME "pinfs.stat"
+/* Between the question for its length and the question for the value the text may grow by this much. */
+#define STATUS_SLACK 512u
+/* Values up to this size take no allocation: nearly all. */
+#define SMALL 1024u
+
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Names that are not for the filesystem to keep. ACLs would be stored and not obeyed. */
+static int check_change(const char *name)
+{
+	if (has_prefix(name, VIRTUAL_PREFIX))
+		return -EPERM;
+	if (has_prefix(name, "system."))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct front_request request;
+	int error;
+
+	front_begin(&request, req, FRONT_SETXATTR);
+	error = check_change(name);
+	if (error == 0)
+		error = fs_setxattr(request.front->fs, ino, name, value, size, flags);
+	front_reply_error(&request, error);
+}
+
+void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct front_request request;
+	int error;
+
+	front_begin(&request, req, FRONT_REMOVEXATTR);
+	error = check_change(name);
+	if (error == 0)
+		error = fs_removexattr(request.front->fs, ino, name);
+	front_reply_error(&request, error);
+}
+
+static void get_status(struct front_request *request, size_t size)
+{
+	char *text;
+	size_t length;
+	int error;
+
+	error = front_status(request->front, XATTR_SIZE_MAX, &text);
+	if (error != 0) {
+		front_reply_error(request, error);
+		return;
+	}
+	length = strlen(text);
+	if (size == 0)
+		front_reply_length(request, min_u64(length + STATUS_SLACK, XATTR_SIZE_MAX));
+	else if (length > size)
+		front_reply_error(request, -ERANGE);
+	else
+		(void)front_reply_data(request, text, length);
+	free(text);
+}
+
+static void get_virtual(struct front_request *request, fuse_ino_t ino, const char *name, size_t size)
+{
+	if (ino == FUSE_ROOT_ID && strcmp(name, STATUS_NAME) == 0)
+		get_status(request, size);
+	else
+		front_reply_error(request, -ENODATA);
+}
+
+/* A length, a value or a list that fs returned into `data` of `size` bytes; size 0: only the length was asked for. */
+static void reply_value(struct front_request *request, size_t size, const void *data, ssize_t length)
+{
+	if (length < 0)
+		front_reply_error(request, (int)length);
+	else if (size == 0)
+		front_reply_length(request, (size_t)length);
+	else
+		(void)front_reply_data(request, data, (size_t)length);
+}
+
+/* Room for a value of `size` bytes: `small`, or on the heap; release with put_room(). */
+static char *get_room(size_t size, char small[SMALL])
+{
+	return size <= SMALL ? small : malloc(size);
+}
+
+static void put_room(char *room, const char *small)
+{
+	if (room != small)
+		free(room);
+}
+
+/* security.capability is asked for before each write through the cache: it costs one look at the inode. */
+void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct front_request request;
+	char small[SMALL];
+	char *value;
+
+	front_begin(&request, req, FRONT_GETXATTR);
+	if (has_prefix(name, VIRTUAL_PREFIX)) {
+		get_virtual(&request, ino, name, size);
+		return;
+	}
+	if (has_prefix(name, "system.")) {
+		front_reply_error(&request, -EOPNOTSUPP);
+		return;
+	}
+	size = min_u64(size, XATTR_SIZE_MAX);
+	value = get_room(size, small);
+	if (value == NULL) {
+		front_reply_error(&request, -ENOMEM);
+		return;
+	}
+	reply_value(&request, size, value, fs_getxattr(request.front->fs, ino, name, value, size));
+	put_room(value, small);
+}
+
+void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct front_request request;
+	char small[SMALL];
+	char *names;
+
+	front_begin(&request, req, FRONT_LISTXATTR);
+	size = min_u64(size, XATTR_LIST_MAX);
+	names = get_room(size, small);
+	if (names == NULL) {
+		front_reply_error(&request, -ENOMEM);
+		return;
+	}
+	reply_value(&request, size, names, fs_listxattr(request.front->fs, ino, names, size));
+	put_room(names, small);
+}

@@ -1,0 +1,231 @@
+/* Attributes: what stat(2) shows and setattr changes. */
+#include "base/arith.h"
+#include "fs/names.h"
+
+#include <errno.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+/* What a directory entry counts for in st_size: about the bytes it takes on media. */
+#define ENTRY_SIZE 64u
+#define SECTORS_PER_BLOCK (FMT_BLOCK_SIZE / 512u)
+
+struct timespec fs_now(void)
+{
+	struct timespec now;
+
+	/* Fails for an unknown clock or a bad pointer only. */
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return now;
+}
+
+void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now)
+{
+	inode->mtime = now->tv_sec;
+	inode->mtime_nsec = (uint32_t)now->tv_nsec;
+}
+
+void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now)
+{
+	inode->ctime = now->tv_sec;
+	inode->ctime_nsec = (uint32_t)now->tv_nsec;
+}
+
+/* Linux' new_encode_dev, backwards. */
+static dev_t decode_dev(uint64_t rdev)
+{
+	return makedev((unsigned)(rdev >> 8) & 0xfff, ((unsigned)rdev & 0xff) | ((unsigned)(rdev >> 12) & 0xfff00));
+}
+
+void fs_inode_stat(const struct fs_inode *inode, struct stat *ret_attr)
+{
+	const struct fmt_inode *media = inode->media;
+
+	*ret_attr = (struct stat){
+		.st_ino = inode->ino,
+		.st_mode = media->mode,
+		.st_nlink = media->nlink,
+		.st_uid = media->uid,
+		.st_gid = media->gid,
+		.st_size = (off_t)media->size,
+		.st_blksize = FMT_BLOCK_SIZE,
+		.st_blocks = (blkcnt_t)(media->blocks * SECTORS_PER_BLOCK),
+		.st_atim = {.tv_sec = media->atime, .tv_nsec = media->atime_nsec},
+		.st_mtim = {.tv_sec = media->mtime, .tv_nsec = media->mtime_nsec},
+		.st_ctim = {.tv_sec = media->ctime, .tv_nsec = media->ctime_nsec},
+	};
+	if (fs_inode_is_dir(inode))
+		ret_attr->st_size = (off_t)(min_u64(media->size, FMT_FILE_SIZE_MAX / ENTRY_SIZE) * ENTRY_SIZE);
+	else if (S_ISCHR(inode->type) || S_ISBLK(inode->type))
+		ret_attr->st_rdev = decode_dev(media->rdev);
+}
+
+void fs_entry_fill(struct fs *fs, struct fs_inode *inode, struct fs_entry *ret_entry)
+{
+	struct lock_rw *lock = fs_inode_attr_lock(inode);
+
+	fs_inode_looked_up(fs, inode);
+	ret_entry->ino = inode->ino;
+	ret_entry->generation = inode->media->generation;
+	lock_rw_take_shared(lock);
+	fs_inode_stat(inode, &ret_entry->attr);
+	lock_rw_drop(lock);
+}
+
+int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr)
+{
+	struct fs_inode *inode;
+	int error = fs_inode_get(fs, ino, &inode);
+
+	if (error != 0)
+		return error;
+	lock_rw_take_shared(fs_inode_attr_lock(inode));
+	fs_inode_stat(inode, ret_attr);
+	lock_rw_drop(fs_inode_attr_lock(inode));
+	fs_inode_put(fs, inode);
+	return 0;
+}
+
+/* ---- setattr ---- */
+
+static bool nsec_valid(long nsec)
+{
+	return nsec >= 0 && nsec < 1000000000;
+}
+
+static int setattr_check(const struct fs_setattr *changes, const struct fs_inode *inode)
+{
+	if ((changes->valid & FS_SET_SIZE) != 0) {
+		if (fs_inode_is_dir(inode))
+			return -EISDIR;
+		if (!S_ISREG(inode->type) || changes->attr.st_size < 0)
+			return -EINVAL;
+	}
+	if ((changes->valid & FS_SET_ATIME) != 0 && !nsec_valid(changes->attr.st_atim.tv_nsec))
+		return -EINVAL;
+	if ((changes->valid & FS_SET_MTIME) != 0 && !nsec_valid(changes->attr.st_mtim.tv_nsec))
+		return -EINVAL;
+	if ((changes->valid & FS_SET_CTIME) != 0 && !nsec_valid(changes->attr.st_ctim.tv_nsec))
+		return -EINVAL;
+	return 0;
+}
+
+static void set_times(struct fmt_inode *inode, const struct fs_setattr *changes)
+{
+	struct timespec now = fs_now();
+
+	if ((changes->valid & FS_SET_ATIME_NOW) != 0) {
+		inode->atime = now.tv_sec;
+		inode->atime_nsec = (uint32_t)now.tv_nsec;
+	} else if ((changes->valid & FS_SET_ATIME) != 0) {
+		inode->atime = changes->attr.st_atim.tv_sec;
+		inode->atime_nsec = (uint32_t)changes->attr.st_atim.tv_nsec;
+	}
+	if ((changes->valid & FS_SET_MTIME_NOW) != 0)
+		fs_touch_mtime(inode, &now);
+	else if ((changes->valid & FS_SET_MTIME) != 0)
+		fs_touch_mtime(inode, &changes->attr.st_mtim);
+	fs_touch_ctime(inode, (changes->valid & FS_SET_CTIME) != 0 ? &changes->attr.st_ctim : &now);
+}
+
+/* Everything but the size; `arg` is the struct fs_setattr. */
+static void set_plain(void *arg, struct fmt_inode *inode)
+{
+	const struct fs_setattr *changes = arg;
+
+	if ((changes->valid & FS_SET_MODE) != 0)
+		inode->mode = (inode->mode & S_IFMT) | (changes->attr.st_mode & 07777);
+	if ((changes->valid & FS_SET_UID) != 0)
+		inode->uid = changes->attr.st_uid;
+	if ((changes->valid & FS_SET_GID) != 0)
+		inode->gid = changes->attr.st_gid;
+	set_times(inode, changes);
+}
+
+static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes, struct stat *ret_attr)
+{
+	int error;
+
+	lock_rw_take_exclusive(&inode->layout);
+	lock_rw_take_exclusive(&inode->map);
+	error = fs_writable(fs);
+	if (error == 0)
+		error = fs_truncate(fs, inode, (uint64_t)changes->attr.st_size, set_plain, changes);
+	if (error == 0)
+		fs_inode_stat(inode, ret_attr);
+	lock_rw_drop(&inode->map);
+	lock_rw_drop(&inode->layout);
+	return error;
+}
+
+static int setattr_plain(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes, struct stat *ret_attr)
+{
+	struct lock_rw *lock = fs_inode_attr_lock(inode);
+	struct fmt_inode *media;
+	struct meta_tx *tx;
+	int error;
+
+	lock_rw_take_exclusive(lock);
+	error = fs_writable(fs);
+	if (error != 0)
+		goto drop;
+	error = meta_begin(fs->meta, 0, &tx);
+	if (error != 0)
+		goto drop;
+	error = meta_inode_edit(tx, inode->media, &media);
+	if (error == 0)
+		set_plain(changes, media);
+	error = fs_end(fs, tx, error, "setattr", inode->ino);
+	if (error == 0)
+		fs_inode_stat(inode, ret_attr);
+drop:
+	lock_rw_drop(lock);
+	return error;
+}
+
+int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct stat *ret_attr)
+{
+	struct fs_setattr copy = *changes;
+	struct fs_inode *inode;
+	int error = fs_inode_get(fs, ino, &inode);
+
+	if (error != 0)
+		return error;
+	error = setattr_check(&copy, inode);
+	if (error != 0)
+		goto put;
+	if ((copy.valid & FS_SET_SIZE) != 0)
+		error = setattr_size(fs, inode, &copy, ret_attr);
+	else
+		error = setattr_plain(fs, inode, &copy, ret_attr);
+put:
+	fs_inode_put(fs, inode);
+	return error;
+}
+
+/* ---- statfs ---- */
+
+int fs_statfs(struct fs *fs, struct statvfs *ret_statfs)
+{
+	struct alloc_stats blocks;
+	struct meta_space space;
+	uint64_t inodes_free;
+
+	alloc_stats(fs->alloc, &blocks);
+	meta_space(fs->meta, &space);
+	/* Any free page can become a frame of inodes. */
+	inodes_free = space.inode_slots_free + space.pages_free * FMT_FRAME_SLOTS;
+	*ret_statfs = (struct statvfs){
+		.f_bsize = FMT_BLOCK_SIZE,
+		.f_frsize = FMT_BLOCK_SIZE,
+		.f_blocks = blocks.total,
+		.f_bfree = blocks.free,
+		.f_bavail = blocks.free,
+		.f_files = space.inodes_used + inodes_free,
+		.f_ffree = inodes_free,
+		.f_favail = inodes_free,
+		.f_flag = fs_read_only(fs) ? ST_RDONLY : 0,
+		.f_namemax = FMT_NAME_MAX,
+	};
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* What the files of the data path share: segments of a file, steps of a write, ranges that are taken out of a file. */
+#ifndef PINFS_FS_DATA_H
+#define PINFS_FS_DATA_H
+
+#include "base/arith.h"
+#include "fs/inode.h"
+
+/* First block at or after a byte; `byte` is at most 2^63. */
+static inline uint64_t fs_block_up(uint64_t byte)
+{
+	return align_up(byte, FMT_BLOCK_SIZE) >> FMT_BLOCK_SHIFT;
+}
+
+/* A block's first byte; saturates, for block numbers that only damaged media hold. */
+static inline uint64_t fs_block_byte(uint64_t block)
+{
+	return block > UINT64_MAX >> FMT_BLOCK_SHIFT ? UINT64_MAX : block << FMT_BLOCK_SHIFT;
+}
+
+/* An edit of an inode's plain fields, in a transaction of somebody else. */
+typedef void fs_edit(void *arg, struct fmt_inode *inode);
+
+/* ---- segment.c: what a file reads as. The caller holds map, shared at least. ---- */
+
+/* A stretch of a file that is either one piece of memory or zeros. */
+struct fs_segment {
+	uint64_t start; /* bytes */
+	uint64_t end;
+	unsigned char *data; /* NULL: zeros: a hole, unwritten, or what an intent takes out */
+	struct region_part *part;
+};
+
+/* The segment from `position` on, as far as it goes, at most to `limit` (greater than position). */
+int fs_segment_at(struct fs *fs, const struct fs_inode *file, uint64_t position, uint64_t limit,
+		  struct fs_segment *ret_segment);
+/*
+ * Bytes [position, end) as at most `capacity` pieces of memory, zeros included; *ret_length may be less than the range.
+ * The addresses are good while the caller keeps layout shared.
+ */
+int fs_gather(struct fs *fs, const struct fs_inode *file, uint64_t position, uint64_t end, struct iovec *iov,
+	      size_t capacity, size_t *ret_count, size_t *ret_length);
+/* True if [start, end) reads as zeros. For edges of blocks: looks at every byte. */
+int fs_reads_zero(struct fs *fs, const struct fs_inode *file, uint64_t start, uint64_t end, bool *ret_zero);
+/* The physical block that would continue the file at file block `block`, or 0 if the block before is not mapped. */
+uint64_t fs_goal(struct fs *fs, const struct fs_inode *file, uint64_t block);
+/* Flags for alloc_reserve() in a file that will have `size` bytes. */
+unsigned fs_alloc_flags(uint64_t size);
+/* Gives blocks back to the allocator; the transaction that unmapped them has committed, or never mapped them. */
+int fs_free_blocks(struct fs *fs, const struct fs_inode *file, const struct meta_extent *extent);
+
+/* ---- times.c ---- */
+
+/* Sets mtime and ctime to now. */
+void fs_stamp(struct fmt_inode *inode);
+/* As fs_stamp, in a transaction of its own, if the coarse clock has moved since. No lock of `file` but layout is held.
+ */
+int fs_touch(struct fs *fs, struct fs_inode *file);
+/* A transaction that only edits the inode; needs no space. The caller holds the attribute lock exclusive. */
+int fs_edit_inode(struct fs *fs, struct fs_inode *file, fs_edit *edit, void *arg, const char *operation);
+
+/* ---- write.c ---- */
+
+#define FS_STEP_BYTES (1u << 20)
+
+/* Bytes to be written, consumed from the front. */
+struct fs_source {
+	const struct iovec *iov;
+	size_t done; /* bytes of iov[0] that are consumed */
+};
+
+/*
+ * Writes [offset, end), at most FS_STEP_BYTES, in one transaction: allocates what is missing and raises the size.
+ * *ret_end may be less than `end` when space ends or is in many pieces; `source` is of no more use then. The caller
+ * holds layout shared and map exclusive. -ENOSPC: nothing fits.
+ */
+int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source, uint64_t offset, uint64_t end,
+		  uint64_t *ret_end);
+
+/* ---- intent.c ---- */
+
+/* What taking bytes [start, end) out of a file means: blocks [first, last) go, the two edges are zeroed. */
+struct fs_hole {
+	uint64_t first, last; /* blocks; nothing if first >= last */
+	uint64_t head_start, head_end; /* bytes; nothing if start >= end */
+	uint64_t tail_start, tail_end;
+};
+
+struct fs_hole fs_hole_of(uint64_t start, uint64_t end);
+int fs_hole_zero_edges(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole);
+/* True if the edges read as zeros already. */
+int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct fs_hole *hole, bool *ret_zero);
+
+/* Extents that one transaction may take out or change beside its visible change, without an intent. */
+#define FS_ONCE_EXTENTS 16u
+/*
+ * Neighbouring extents that one transaction of a long series may touch. Where each moves many records of a page that
+ * may still be too much undo (-ENOBUFS): the series goes on with half as many.
+ */
+#define FS_SERIES_EXTENTS 64u
+
+/*
+ * Takes bytes [start, end) out of the file (end UINT64_MAX: all that follow). `edit` makes the change of attributes
+ * that belongs to it: both become visible in one transaction. The caller holds layout and map exclusive. Never -ENOSPC.
+ */
+int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg);
+/* Sets the intent [start, end) together with `edit`; a transaction of its own. */
+int fs_intent_set(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg);
+void fs_intent_clear(struct fmt_inode *inode);
+/* An intent that is set could not be carried out: writing stops; the next mount resumes it. Returns the error. */
+int fs_intent_failed(struct fs *fs, struct fs_inode *file, int error);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * One function per operation of the filesystem, on inode numbers (FUSE's nodeid). Knows nothing of FUSE. Composes meta,
+ * alloc and region, and owns every lock of an operation.
+ *
+ * Functions return 0 or -errno; outputs are written only on success. All are thread-safe and block only for locks and
+ * for media. Every change is durable when its function returns.
+ */
+#ifndef PINFS_FS_H
+#define PINFS_FS_H
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct fs;
+struct meta_entry;
+
+/* ---- Mount and unmount (mount.c, recover.c) ---- */
+
+struct fs_options {
+	const char *meta_path;
+	const char *const *data_paths; /* `-o data=`: where moved parts are, matched by their header's uuid */
+	size_t data_count;
+	bool read_only;
+	bool skip_probe; /* tests only: trust the pool without the child process */
+};
+
+/*
+ * Opens the pool and its parts, rebuilds free space, resumes intents, evicts orphans (not if read-only). Starts no
+ * thread, but meta_probe() forks: call it before any thread is started. Words in `message`.
+ */
+int fs_open(const struct fs_options *options, struct fs **ret_fs, struct message *message);
+/* No operation may be in progress. Forgets all look-ups, evicts what is unlinked, marks the pool clean. */
+void fs_close(struct fs *fs);
+bool fs_read_only(const struct fs *fs);
+
+/* ---- Look-up counts (inode.c) ---- */
+
+struct fs_entry {
+	uint64_t ino;
+	uint32_t generation;
+	struct stat attr;
+};
+
+struct fs_cred {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Each success raises the inode's look-up count by one; "." and ".." work too. -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *ret_entry);
+/* Lowers the count; an inode without count and links is evicted here, its blocks freed. Unknown numbers are ignored. */
+void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
+
+/* ---- Attributes (attr.c) ---- */
+
+int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr);
+
+#define FS_SET_MODE 1u
+#define FS_SET_UID 2u
+#define FS_SET_GID 4u
+#define FS_SET_SIZE 8u
+#define FS_SET_ATIME 16u
+#define FS_SET_MTIME 32u
+#define FS_SET_ATIME_NOW 64u
+#define FS_SET_MTIME_NOW 128u
+#define FS_SET_CTIME 256u
+struct fs_setattr {
+	unsigned valid;
+	struct stat attr;
+};
+/* All of it in one transaction, a size change included. -EFBIG, -EISDIR, -EINVAL, -ENOSPC, -EROFS. */
+int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct stat *ret_attr);
+int fs_statfs(struct fs *fs, struct statvfs *ret_statfs);
+
+/* ---- Names (namei.c, rename.c, readdir.c) ---- */
+
+struct fs_make {
+	mode_t mode;        /* S_IFMT and permissions, umask applied */
+	dev_t rdev;         /* device special files */
+	const char *target; /* symlinks */
+};
+/* mknod, mkdir, symlink and create. Raises the look-up count. -EEXIST, -ENOSPC, -ENAMETOOLONG, -EMLINK, -ENOENT. */
+int fs_make(struct fs *fs, uint64_t parent, const char *name, const struct fs_make *make, const struct fs_cred *cred,
+	    struct fs_entry *ret_entry);
+int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *ret_entry);
+int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
+int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE; others -EINVAL. */
+int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+	      unsigned flags);
+/* Returns the length; not terminated. -EINVAL: not a symlink. */
+ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t capacity);
+
+/*
+ * Entries after cookie `offset` (0: from the start, "." = 1, ".." = 2), in stable order, until visit returns non-zero,
+ * which is not an error. `entry->attr` and a raised look-up count come with plus, except for "." and ".."; if visit
+ * refuses an entry (non-zero), its look-up is taken back. Without plus only attr.st_ino and the type bits of st_mode.
+ */
+struct fs_dirent {
+	uint64_t offset; /* cookie to continue after this entry */
+	const char *name;
+	struct fs_entry entry;
+};
+typedef int fs_dirent_visit(void *arg, const struct fs_dirent *dirent);
+int fs_readdir(struct fs *fs, uint64_t ino, uint64_t offset, bool plus, fs_dirent_visit *visit, void *arg);
+
+/* ---- Data (read.c, write.c, truncate.c, fallocate.c, copy.c) ---- */
+
+/* A read in progress: iov points straight into the mapped parts (or at zeros). The layout stays as it is until end. */
+#define FS_READ_IOV 260
+struct fs_read {
+	struct fs_inode *inode;
+	struct iovec iov[FS_READ_IOV];
+	int count;
+	size_t length; /* bytes, clipped at the end of the file; short also when iov is full */
+};
+int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct fs_read *ret_read);
+void fs_read_end(struct fs *fs, struct fs_read *read);
+
+/* Returns the bytes written: all, or fewer only when space ended. -ENOSPC, -EFBIG, -EROFS, -EISDIR, -EINVAL. */
+ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
+int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length);
+/* SEEK_DATA, SEEK_HOLE. -ENXIO. */
+off_t fs_lseek(struct fs *fs, uint64_t ino, off_t offset, int whence);
+ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
+		      size_t length);
+
+/* ---- Extended attributes (xattr.c) ---- */
+
+ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t capacity);
+/* flags: XATTR_CREATE, XATTR_REPLACE. */
+int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t length, int flags);
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
+ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t capacity);
+
+/* ---- What `pinfs stat` shows ---- */
+
+struct fs_stats {
+	char meta_path[4096];
+	char meta_durability[16];
+	uint64_t block_size;
+	uint64_t blocks_total, blocks_free, free_runs, largest_free_run, bad_frees;
+	uint64_t inodes_used, inodes_cached;
+	uint64_t meta_pages_total, meta_pages_free;
+	unsigned parts;
+};
+void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats);
+/* Part `number`'s path and durability mode; -ENOENT past the last. Strings live as long as fs. */
+int fs_part_info(struct fs *fs, unsigned number, const char **ret_path, const char **ret_durability,
+		 uint64_t *ret_blocks);
+
+#endif

@@ -1,0 +1,273 @@
+/*
+ * Taking bytes out of a file: by one transaction where it is small, else by an intent on media that is carried out in
+ * bounded transactions and resumed at mount.
+ *
+ *   whole ----fs_take_out, small----------------------------------> out
+ *     |                                                             ^
+ *     +--fs_intent_set (visible: reads as zeros)--> intent --------+
+ *                                                   fs_intent_run: edges zeroed, blocks unmapped from the end,
+ *                                                   the bit cleared by the last transaction
+ */
+#include "fs/data.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* Extents that a transaction has unmapped: given back to the allocator after its commit. */
+struct removed {
+	size_t count;
+	struct meta_extent extent[FS_SERIES_EXTENTS];
+};
+
+/* Unmaps at most `limit` pieces of blocks [start, end), the last ones; *ret_all if nothing is left there. */
+static int remove_some(struct meta_tx *tx, struct fs_inode *file, uint64_t start, uint64_t end, size_t limit,
+		       struct removed *removed, bool *ret_all)
+{
+	assert(limit <= FS_SERIES_EXTENTS);
+	removed->count = 0;
+	*ret_all = false;
+	while (removed->count < limit) {
+		int error = meta_extent_remove_last(tx, file->media, start, end, &removed->extent[removed->count]);
+
+		if (error == -ENOENT) {
+			*ret_all = true;
+			return 0;
+		}
+		if (error != 0)
+			return error;
+		removed->count++;
+	}
+	return 0;
+}
+
+/* I: freed blocks are reused only after the transaction that unmapped them is durable. */
+static int free_removed(struct fs *fs, struct fs_inode *file, const struct removed *removed)
+{
+	int first_error = 0;
+
+	for (size_t i = 0; i < removed->count; i++) {
+		int error = fs_free_blocks(fs, file, &removed->extent[i]);
+
+		if (first_error == 0)
+			first_error = error;
+	}
+	return first_error;
+}
+
+/* One transaction of a series; *ret_all when the range is empty and `last` was applied. */
+static int unmap_some(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, size_t limit,
+		      void (*last)(struct fmt_inode *inode), bool *ret_all)
+{
+	struct removed removed;
+	struct fmt_inode *inode;
+	struct meta_tx *tx;
+	bool all;
+	int error;
+
+	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
+	if (error != 0)
+		return error;
+	error = remove_some(tx, file, start, end, limit, &removed, &all);
+	if (error == 0 && all && last != NULL) {
+		error = meta_inode_edit(tx, file->media, &inode);
+		if (error == 0)
+			last(inode);
+	}
+	if (error != 0) {
+		meta_abort(tx);
+		return error;
+	}
+	error = meta_commit(tx);
+	if (error != 0)
+		return error;
+	*ret_all = all;
+	return free_removed(fs, file, &removed);
+}
+
+/* True if blocks [start, end) have no extent. */
+static int range_empty(struct fs *fs, const struct fs_inode *file, uint64_t start, uint64_t end, bool *ret_empty)
+{
+	struct meta_extent extent;
+	int error = meta_extent_find(fs->meta, file->media, start, &extent);
+
+	if (error != 0 && error != -ENOENT)
+		return error;
+	*ret_empty = error == -ENOENT || extent.file_block >= end;
+	return 0;
+}
+
+int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
+		    void (*last)(struct fmt_inode *inode))
+{
+	size_t limit = FS_SERIES_EXTENTS;
+	bool all = false;
+	int error;
+
+	if (last == NULL) {
+		error = start < end ? range_empty(fs, file, start, end, &all) : 0;
+		if (error != 0 || all || start >= end)
+			return error;
+	}
+	do {
+		error = unmap_some(fs, file, start, max_u64(start, end), limit, last, &all);
+		if (error == -ENOBUFS && limit > 1) {
+			limit /= 2;
+			error = 0;
+		}
+	} while (error == 0 && !all);
+	return error;
+}
+
+struct fs_hole fs_hole_of(uint64_t start, uint64_t end)
+{
+	struct fs_hole hole;
+
+	hole.first = fs_block_up(start);
+	hole.last = end == UINT64_MAX ? UINT64_MAX : end >> FMT_BLOCK_SHIFT;
+	hole.head_start = start;
+	hole.head_end = min_u64(end, fs_block_byte(hole.first));
+	hole.tail_start = max_u64(hole.head_end, fs_block_byte(hole.last));
+	hole.tail_end = end;
+	return hole;
+}
+
+int fs_hole_zero_edges(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole)
+{
+	int error = fs_zero_range(fs, file, hole->head_start, hole->head_end);
+
+	return error != 0 ? error : fs_zero_range(fs, file, hole->tail_start, hole->tail_end);
+}
+
+int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct fs_hole *hole, bool *ret_zero)
+{
+	bool zero;
+	int error = fs_reads_zero(fs, file, hole->head_start, hole->head_end, &zero);
+
+	if (error == 0 && zero)
+		error = fs_reads_zero(fs, file, hole->tail_start, hole->tail_end, &zero);
+	if (error == 0)
+		*ret_zero = zero;
+	return error;
+}
+
+struct intent {
+	uint64_t start;
+	uint64_t end;
+	fs_edit *edit;
+	void *arg;
+};
+
+static void set_edit(void *arg, struct fmt_inode *inode)
+{
+	const struct intent *intent = arg;
+
+	inode->flags |= FMT_INODE_INTENT;
+	inode->intent_start = intent->start;
+	inode->intent_end = intent->end;
+	intent->edit(intent->arg, inode);
+}
+
+int fs_intent_set(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
+{
+	struct intent intent = {.start = start, .end = end, .edit = edit, .arg = arg};
+
+	assert(S_ISREG(file->type));
+	return fs_edit_inode(fs, file, set_edit, &intent, "setting an intent");
+}
+
+void fs_intent_clear(struct fmt_inode *inode)
+{
+	inode->flags &= ~FMT_INODE_INTENT;
+	inode->intent_start = 0;
+	inode->intent_end = 0;
+}
+
+int fs_intent_failed(struct fs *fs, struct fs_inode *file, int error)
+{
+	/* Whatever it was, say no memory: a write now would be taken out again when the intent is resumed. */
+	return fs_failed(fs, error == -EUCLEAN ? error : -EIO, "carrying out an intent", file->ino);
+}
+
+int fs_intent_run(struct fs *fs, struct fs_inode *file)
+{
+	struct fs_hole hole;
+	int error;
+
+	assert(lock_held(LOCK_LAYOUT) && lock_held(LOCK_MAP));
+	if (!(file->media->flags & FMT_INODE_INTENT))
+		return 0;
+	if (!S_ISREG(file->type) || file->media->intent_start > FMT_FILE_SIZE_MAX ||
+	    file->media->intent_start > file->media->intent_end)
+		return fs_intent_failed(fs, file, -EUCLEAN);
+	hole = fs_hole_of(file->media->intent_start, file->media->intent_end);
+	error = fs_hole_zero_edges(fs, file, &hole);
+	if (error == 0)
+		error = fs_unmap_blocks(fs, file, hole.first, hole.last, fs_intent_clear);
+	return error == 0 ? 0 : fs_intent_failed(fs, file, error);
+}
+
+/* True if at most FS_ONCE_EXTENTS extents are in blocks [start, end). */
+static int is_small(struct fs *fs, const struct fs_inode *file, uint64_t start, uint64_t end, bool *ret_small)
+{
+	for (unsigned i = 0; i <= FS_ONCE_EXTENTS && start < end; i++) {
+		struct meta_extent extent;
+		int error = meta_extent_find(fs->meta, file->media, start, &extent);
+
+		if (error != 0 && error != -ENOENT)
+			return error;
+		if (error == -ENOENT || extent.file_block >= end) {
+			*ret_small = true;
+			return 0;
+		}
+		start = extent.file_block + extent.length;
+	}
+	*ret_small = start >= end;
+	return 0;
+}
+
+static int take_out_once(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
+{
+	struct removed removed = {.count = 0};
+	struct fmt_inode *inode;
+	struct meta_tx *tx;
+	bool all;
+	int error;
+
+	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
+	if (error != 0)
+		return error;
+	if (start < end) {
+		error = remove_some(tx, file, start, end, FS_SERIES_EXTENTS, &removed, &all);
+		assert(error != 0 || all);
+	}
+	if (error == 0)
+		error = meta_inode_edit(tx, file->media, &inode);
+	if (error != 0) {
+		meta_abort(tx);
+		return error;
+	}
+	edit(arg, inode);
+	error = meta_commit(tx);
+	return error != 0 ? error : free_removed(fs, file, &removed);
+}
+
+int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
+{
+	struct fs_hole hole = fs_hole_of(start, end);
+	bool once;
+	int error;
+
+	assert(lock_held(LOCK_LAYOUT) && lock_held(LOCK_MAP));
+	error = fs_hole_edges_zero(fs, file, &hole, &once);
+	if (error == 0 && once)
+		error = is_small(fs, file, hole.first, hole.last, &once);
+	if (error != 0)
+		return fs_failed(fs, error, "unmapping", file->ino);
+	if (once) {
+		error = take_out_once(fs, file, hole.first, hole.last, edit, arg);
+		if (error != -ENOBUFS)
+			return error == 0 ? 0 : fs_failed(fs, error, "unmapping", file->ino);
+	}
+	error = fs_intent_set(fs, file, start, end, edit, arg);
+	return error != 0 ? error : fs_intent_run(fs, file);
+}

@@ -1,0 +1,262 @@
+/*
+ * Mounting and unmounting. Nothing is changed before all is known to be good: probe, open, parts, scan; then recovery,
+ * new part paths, and the mark that the pool is mounted.
+ */
+#include "fs/parts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- State ---- */
+
+bool fs_read_only(const struct fs *fs)
+{
+	return fs->read_only || atomic_load(&fs->damaged);
+}
+
+int fs_writable(struct fs *fs)
+{
+	return fs_read_only(fs) ? -EROFS : 0;
+}
+
+int fs_failed(struct fs *fs, int error, const char *operation, uint64_t ino)
+{
+	if ((error == -EUCLEAN || error == -EIO) && !atomic_exchange(&fs->damaged, true))
+		log_error("%s: %s of inode %" PRIu64 ": %s: read-only from now on; unmount and run `pinfs fsck`",
+			  fs->meta_path, operation, ino, strerror(-error));
+	return error;
+}
+
+/* ---- Making and freeing the struct ---- */
+
+static int fs_create(struct fs **ret_fs)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int error;
+
+	if (fs == NULL)
+		return -ENOMEM;
+	atomic_init(&fs->damaged, false);
+	/* Not writable: what holes read as can never become anything else. */
+	fs->zeros = mmap(NULL, FS_ZEROS_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fs->zeros == MAP_FAILED) {
+		error = -errno;
+		goto free_fs;
+	}
+	error = lock_mutex_init(&fs->rename, LOCK_RENAME);
+	if (error != 0)
+		goto unmap_zeros;
+	error = alloc_create(&fs->alloc);
+	if (error != 0)
+		goto fini_rename;
+	error = fs_inodes_init(fs);
+	if (error != 0)
+		goto destroy_alloc;
+	*ret_fs = fs;
+	return 0;
+
+destroy_alloc:
+	alloc_destroy(fs->alloc);
+fini_rename:
+	lock_mutex_fini(&fs->rename);
+unmap_zeros:
+	munmap(fs->zeros, FS_ZEROS_SIZE);
+free_fs:
+	free(fs);
+	return error;
+}
+
+/* Frees everything but the in-core inodes. */
+static void fs_destroy(struct fs *fs)
+{
+	fs_parts_close(fs);
+	alloc_destroy(fs->alloc);
+	if (fs->meta != NULL)
+		meta_close(fs->meta);
+	lock_mutex_fini(&fs->rename);
+	munmap(fs->zeros, FS_ZEROS_SIZE);
+	free(fs->meta_path);
+	free(fs);
+}
+
+/* ---- Opening ---- */
+
+static int meta_part_open(struct fs *fs, const struct fs_options *options, struct message *message)
+{
+	int error;
+
+	fs->meta_path = realpath(options->meta_path, NULL);
+	if (fs->meta_path == NULL) {
+		error = -errno;
+		message_set(message, "%s: %s", options->meta_path, strerror(-error));
+		return error;
+	}
+	if (!options->skip_probe) {
+		error = meta_probe(fs->meta_path, message);
+		if (error != 0)
+			return error;
+	}
+	/* Read-only also spares the pool what libpmemobj recovers: that happens in the private copy. */
+	error = meta_open(fs->meta_path, options->read_only ? META_OPEN_COPY : 0, &fs->meta, message);
+	if (error != 0)
+		return error;
+	if ((meta_super(fs->meta)->incompat & ~FMT_INCOMPAT_KNOWN) != 0) {
+		message_set(message, "%s: made by a newer pinfs (features %#x unknown)", fs->meta_path,
+			    meta_super(fs->meta)->incompat & ~FMT_INCOMPAT_KNOWN);
+		return -EPROTONOSUPPORT;
+	}
+	fs->read_only = options->read_only || meta_must_be_read_only(fs->meta);
+	return 0;
+}
+
+struct scan {
+	struct fs *fs;
+	struct fs_recovery *recovery;
+	struct message found; /* what a visitor has to say; empty: nothing */
+};
+
+static int scan_inode(void *arg, const struct fmt_inode *inode)
+{
+	struct scan *scan = arg;
+
+	return fs_recovery_note(scan->recovery, inode);
+}
+
+/* I7, I8: no block belongs to two extents, and all lie in the parts. */
+static int scan_extent(void *arg, const struct fmt_inode *inode, const struct meta_extent *extent)
+{
+	struct scan *scan = arg;
+	int error = alloc_claim(scan->fs->alloc, extent->phys, extent->length);
+
+	if (error == -EUCLEAN)
+		message_set(&scan->found,
+			    "inode %" PRIu64 ", file block %" PRIu64 ": %" PRIu32 " blocks at %" PRIu64
+			    " of part %" PRIu32 " are outside of it or used twice",
+			    inode->ino, extent->file_block, extent->length, fmt_phys_block(extent->phys),
+			    fmt_phys_part(extent->phys));
+	return error;
+}
+
+static int pool_scan(struct fs *fs, struct fs_recovery *recovery, struct message *message)
+{
+	struct scan scan = {.fs = fs, .recovery = recovery};
+	struct meta_visitor visitor = {.inode = scan_inode, .extent = scan_extent, .arg = &scan};
+	struct message why = {.text = ""};
+	int error = meta_scan(fs->meta, &visitor, &why);
+
+	if (error == 0)
+		return 0;
+	if (scan.found.text[0] != '\0')
+		why = scan.found;
+	if (why.text[0] == '\0')
+		message_set(&why, "%s", strerror(-error));
+	if (error == -EUCLEAN)
+		message_set(message, "%s: %s; run `pinfs fsck --repair %s`", fs->meta_path, why.text, fs->meta_path);
+	else
+		message_set(message, "%s: %s", fs->meta_path, why.text);
+	return error;
+}
+
+/* From here on the pool is changed. */
+static int pool_start(struct fs *fs, const struct fs_recovery *recovery, struct message *message)
+{
+	const bool was_clean = meta_super(fs->meta)->state == FMT_STATE_CLEAN;
+	int error = fs_recover(fs, recovery, was_clean, message);
+
+	if (error != 0)
+		return error;
+	error = fs_parts_record(fs, message);
+	if (error != 0)
+		return error;
+	error = meta_set_state(fs->meta, FMT_STATE_MOUNTED);
+	if (error != 0)
+		message_set(message, "%s: marking the pool as mounted: %s", fs->meta_path, strerror(-error));
+	return error;
+}
+
+static int pool_open(struct fs *fs, const struct fs_options *options, struct message *message)
+{
+	struct fs_recovery recovery = {0};
+	int error = meta_part_open(fs, options, message);
+
+	if (error == 0)
+		error = fs_parts_open(fs, options, message);
+	if (error == 0)
+		error = pool_scan(fs, &recovery, message);
+	if (error == 0 && !fs->read_only)
+		error = pool_start(fs, &recovery, message);
+	fs_recovery_fini(&recovery);
+	return error;
+}
+
+int fs_open(const struct fs_options *options, struct fs **ret_fs, struct message *message)
+{
+	struct message why = {.text = ""};
+	struct fs *fs = NULL;
+	int error = fs_create(&fs);
+
+	if (error != 0)
+		goto explain;
+	error = pool_open(fs, options, &why);
+	if (error != 0)
+		goto destroy;
+	*ret_fs = fs;
+	return 0;
+
+destroy:
+	fs_inodes_fini(fs);
+	fs_destroy(fs);
+explain:
+	/* What fails without words of its own is want of memory or the like. */
+	message_set(message, "%s", why.text);
+	if (why.text[0] == '\0')
+		message_set(message, "%s: %s", options->meta_path, strerror(-error));
+	return error;
+}
+
+void fs_close(struct fs *fs)
+{
+	int error = 0;
+
+	fs_inodes_fini(fs);
+	if (fs_writable(fs) == 0)
+		error = meta_set_state(fs->meta, FMT_STATE_CLEAN);
+	if (error != 0)
+		log_error("%s: marking the pool as clean: %s", fs->meta_path, strerror(-error));
+	fs_destroy(fs);
+}
+
+/* ---- Statistics ---- */
+
+void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats)
+{
+	struct alloc_stats blocks;
+	struct meta_space space;
+
+	alloc_stats(fs->alloc, &blocks);
+	meta_space(fs->meta, &space);
+	*ret_stats = (struct fs_stats){
+		.block_size = FMT_BLOCK_SIZE,
+		.blocks_total = blocks.total,
+		.blocks_free = blocks.free,
+		.free_runs = blocks.free_runs,
+		.largest_free_run = blocks.largest_run,
+		.bad_frees = blocks.bad_frees,
+		.inodes_used = space.inodes_used,
+		.meta_pages_total = space.pages_total,
+		.meta_pages_free = space.pages_free,
+		.parts = fs->parts,
+	};
+	/* Paths longer than the field are cut: they are for people. */
+	(void)snprintf(ret_stats->meta_path, sizeof(ret_stats->meta_path), "%s", fs->meta_path);
+	(void)snprintf(ret_stats->meta_durability, sizeof(ret_stats->meta_durability), "%s", meta_durability(fs->meta));
+	for (unsigned i = 0; i < FS_SHARDS; i++) {
+		lock_mutex_take(&fs->shard[i].lock);
+		ret_stats->inodes_cached += fs->shard[i].count;
+		lock_mutex_drop(&fs->shard[i].lock);
+	}
+}

@@ -1,0 +1,30 @@
+/* What the operations on names, attributes and xattrs share. */
+#ifndef PINFS_FS_NAMES_H
+#define PINFS_FS_NAMES_H
+
+#include "fs/inode.h"
+
+/*
+ * Ends a transaction: commits it if `error` is 0, else aborts it. Returns what the operation returns; an error that
+ * speaks of damaged media stops all further writing (fs_failed).
+ */
+int fs_end(struct fs *fs, struct meta_tx *tx, int error, const char *operation, uint64_t ino);
+
+/* Sets times of an inode under change. */
+void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now);
+void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now);
+
+/* Loads an inode that must be a directory: -ENOTDIR. */
+int fs_directory_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_directory);
+
+/*
+ * Finds a name and gets its inode; -ENOENT. The caller holds the directory's lock, shared at least: the inode keeps
+ * this link meanwhile. -EUCLEAN: the entry leads nowhere, or to another inode than the one it was made for.
+ */
+int fs_child_get(struct fs *fs, struct fs_inode *directory, const char *name, size_t length,
+		 struct fs_inode **ret_child);
+
+/* "." or "..": names that no operation makes, removes or moves. */
+bool fs_name_is_dots(const char *name);
+
+#endif

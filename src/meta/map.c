@@ -1,0 +1,634 @@
+#include "meta/map.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+struct map map_of_body(struct meta *meta, const struct fmt_inode *inode)
+{
+	return (struct map){
+		.meta = meta,
+		.owner = inode,
+		.root = &inode->body,
+		.inline_record = inode->record,
+		.inline_capacity = FMT_BODY_RECORDS,
+		.kind = (inode->mode & S_IFMT) == S_IFDIR ? FMT_KIND_ENTRIES : FMT_KIND_EXTENTS,
+		.seed = fmt_owner_seed(inode->ino, inode->generation),
+	};
+}
+
+struct map map_of_xattrs(struct meta *meta, const struct fmt_inode *inode)
+{
+	return (struct map){
+		.meta = meta,
+		.owner = inode,
+		.root = &inode->xattrs,
+		.inline_record = inode->xattr_record,
+		.inline_capacity = 1,
+		.kind = FMT_KIND_XATTRS,
+		.seed = fmt_owner_seed(inode->ino, inode->generation),
+	};
+}
+
+/* The map's root and inline records, for changing; their inode is snapshotted. */
+static int root_edit(struct meta_tx *tx, const struct map *map, struct fmt_map **ret_root,
+		     struct fmt_record **ret_inline)
+{
+	struct fmt_inode *inode;
+	int error = meta_inode_edit(tx, map->owner, &inode);
+
+	if (error != 0)
+		return error;
+	*ret_root = (struct fmt_map *)map->root;
+	*ret_inline = (struct fmt_record *)map->inline_record;
+	return 0;
+}
+
+int map_node(const struct map *map, uint64_t page, unsigned level, struct fmt_node **ret_node)
+{
+	struct fmt_node *node = meta_page(map->meta, page);
+
+	if (node == NULL || !fmt_node_valid(node, map->owner, map->kind, level))
+		return -EUCLEAN;
+	*ret_node = node;
+	return 0;
+}
+
+const struct fmt_record *map_record(const struct map *map, const struct map_path *path)
+{
+	if (path->height == 0)
+		return &map->inline_record[path->level[0].index];
+	return &path->level[0].node->record[path->level[0].index];
+}
+
+/* ---- Finding ---- */
+
+/* Index of the last of `count` records with a key of at most `key`; -1: none. */
+static int record_search(const struct fmt_record *record, unsigned count, uint64_t key)
+{
+	unsigned low = 0, high = count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (record[middle].key <= key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return (int)low - 1;
+}
+
+static int child_of(const struct map *map, const struct map_path *path, unsigned level, uint64_t *ret_page)
+{
+	const struct fmt_record *record = &path->level[level].node->record[path->level[level].index];
+
+	if (!fmt_record_valid(record, map->seed))
+		return -EUCLEAN;
+	*ret_page = record->value;
+	return 0;
+}
+
+/* The place of `key`: the path to the last record at or below it; the index may be -1 in the lowest level. */
+static int descend(const struct map *map, uint64_t key, struct map_path *path)
+{
+	uint64_t page = map->root->root;
+	int error;
+
+	path->height = map->root->height;
+	if (path->height == 0) {
+		path->level[0].node = NULL;
+		path->level[0].index = record_search(map->inline_record, map->root->count, key);
+		return 0;
+	}
+	if (path->height > FMT_MAP_HEIGHT_MAX)
+		return -EUCLEAN;
+	for (unsigned level = path->height; level-- > 0;) {
+		struct fmt_node *node;
+		int index;
+
+		error = map_node(map, page, level, &node);
+		if (error != 0)
+			return error;
+		index = record_search(node->record, node->count, key);
+		if (index < 0 && level > 0)
+			index = 0;
+		path->level[level].node = node;
+		path->level[level].page = page;
+		path->level[level].index = index;
+		if (level > 0) {
+			error = child_of(map, path, level, &page);
+			if (error != 0)
+				return error;
+		}
+	}
+	return 0;
+}
+
+/* Moves the levels below `level` to the first (or last) records under it. */
+static int descend_edge(const struct map *map, struct map_path *path, unsigned level, bool last)
+{
+	while (level > 0) {
+		struct fmt_node *node;
+		uint64_t page;
+		int error = child_of(map, path, level, &page);
+
+		if (error != 0)
+			return error;
+		level--;
+		error = map_node(map, page, level, &node);
+		if (error != 0)
+			return error;
+		path->level[level].node = node;
+		path->level[level].page = page;
+		path->level[level].index = last ? node->count - 1 : 0;
+	}
+	return 0;
+}
+
+static int check_record(const struct map *map, const struct map_path *path)
+{
+	return fmt_record_valid(map_record(map, path), map->seed) ? 0 : -EUCLEAN;
+}
+
+int map_next(const struct map *map, struct map_path *path)
+{
+	struct map_path moved = *path;
+	int error;
+
+	if (path->height == 0) {
+		if (path->level[0].index + 1 >= map->root->count)
+			return -ENOENT;
+		path->level[0].index++;
+		return check_record(map, path);
+	}
+	for (unsigned level = 0; level < path->height; level++) {
+		if (moved.level[level].index + 1 >= moved.level[level].node->count)
+			continue;
+		moved.level[level].index++;
+		error = descend_edge(map, &moved, level, false);
+		if (error != 0)
+			return error;
+		*path = moved;
+		return check_record(map, path);
+	}
+	return -ENOENT;
+}
+
+int map_prev(const struct map *map, struct map_path *path)
+{
+	struct map_path moved = *path;
+	int error;
+
+	if (path->height == 0) {
+		if (path->level[0].index <= 0)
+			return -ENOENT;
+		path->level[0].index--;
+		return check_record(map, path);
+	}
+	for (unsigned level = 0; level < path->height; level++) {
+		if (moved.level[level].index <= 0)
+			continue;
+		moved.level[level].index--;
+		error = descend_edge(map, &moved, level, true);
+		if (error != 0)
+			return error;
+		*path = moved;
+		return check_record(map, path);
+	}
+	return -ENOENT;
+}
+
+int map_find(const struct map *map, uint64_t key, struct map_path *ret_path)
+{
+	struct map_path path;
+	int error = descend(map, key, &path);
+
+	if (error != 0)
+		return error;
+	if (path.level[0].index < 0) {
+		/* A separator may be lower than its first key: then the record before is the last of another node. */
+		error = map_prev(map, &path);
+		if (error != 0)
+			return error;
+	} else {
+		error = check_record(map, &path);
+		if (error != 0)
+			return error;
+	}
+	*ret_path = path;
+	return 0;
+}
+
+int map_first(const struct map *map, struct map_path *ret_path)
+{
+	struct map_path path;
+	int error = descend(map, 0, &path);
+
+	if (error != 0)
+		return error;
+	if (path.level[0].index < 0)
+		path.level[0].index = 0;
+	if (path.height == 0 && map->root->count == 0)
+		return -ENOENT;
+	error = check_record(map, &path);
+	if (error == 0)
+		*ret_path = path;
+	return error;
+}
+
+/* ---- Changing a node ---- */
+
+static int node_edit(struct meta_tx *tx, struct fmt_node *node, unsigned from, unsigned to)
+{
+	int error = tx_edit(tx, node, offsetof(struct fmt_node, record));
+
+	if (error == 0 && to > from)
+		error = tx_edit(tx, &node->record[from], (to - from) * sizeof(node->record[0]));
+	return error;
+}
+
+/* Opens a gap at `index`; the node is not full. */
+static int node_insert(struct meta_tx *tx, struct fmt_node *node, unsigned index, const struct fmt_record *record)
+{
+	/* The slot behind the last record is snapshotted too: it may have been live when the transaction began. */
+	int error = node_edit(tx, node, index, node->count + 1u);
+
+	if (error != 0)
+		return error;
+	memmove(&node->record[index + 1], &node->record[index], (node->count - index) * sizeof(*record));
+	node->record[index] = *record;
+	node->count++;
+	fmt_node_seal(node);
+	return 0;
+}
+
+static int node_remove(struct meta_tx *tx, struct fmt_node *node, unsigned index)
+{
+	int error = node_edit(tx, node, index, node->count);
+
+	if (error != 0)
+		return error;
+	memmove(&node->record[index], &node->record[index + 1], (node->count - index - 1u) * sizeof(node->record[0]));
+	node->count--;
+	fmt_node_seal(node);
+	return 0;
+}
+
+static int node_create(struct meta_tx *tx, const struct map *map, unsigned level, uint64_t *ret_page,
+		       struct fmt_node **ret_node)
+{
+	struct fmt_map *root;
+	struct fmt_record *inline_record;
+	struct fmt_node *node;
+	void *address;
+	int error;
+
+	error = root_edit(tx, map, &root, &inline_record);
+	if (error == 0)
+		error = tx_page_take(tx, ret_page, &address);
+	if (error != 0)
+		return error;
+	node = address;
+	memset(node, 0, sizeof(*node));
+	node->magic = FMT_NODE_MAGIC;
+	node->owner = map->owner->ino;
+	node->generation = map->owner->generation;
+	node->kind = (uint8_t)map->kind;
+	node->level = (uint8_t)level;
+	root->pages++;
+	*ret_node = node;
+	return 0;
+}
+
+static int node_destroy(struct meta_tx *tx, const struct map *map, uint64_t page)
+{
+	struct fmt_map *root;
+	struct fmt_record *inline_record;
+	int error = root_edit(tx, map, &root, &inline_record);
+
+	if (error == 0)
+		error = tx_page_drop(tx, page);
+	if (error == 0)
+		root->pages--;
+	return error;
+}
+
+/* ---- Insertion ---- */
+
+static struct fmt_record make_record(const struct map *map, uint64_t key, uint64_t value, uint32_t length)
+{
+	struct fmt_record record = {.key = key, .value = value, .length = length};
+
+	fmt_record_seal(&record, map->seed);
+	return record;
+}
+
+/* The inline records move to a node of their own. */
+static int root_spill(struct meta_tx *tx, const struct map *map)
+{
+	struct fmt_record *inline_record;
+	struct fmt_node *node;
+	struct fmt_map *root;
+	uint64_t page;
+	int error;
+
+	error = root_edit(tx, map, &root, &inline_record);
+	if (error == 0)
+		error = node_create(tx, map, 0, &page, &node);
+	if (error != 0)
+		return error;
+	memcpy(node->record, inline_record, root->count * sizeof(*inline_record));
+	node->count = root->count;
+	fmt_node_seal(node);
+	root->height = 1;
+	root->count = 0;
+	root->root = page;
+	return 0;
+}
+
+/* One more level: the old root node and its new right neighbour become children of a new root node. */
+static int root_grow(struct meta_tx *tx, const struct map *map, const struct fmt_node *left,
+		     const struct fmt_record *right)
+{
+	unsigned level = map->root->height;
+	struct fmt_record *inline_record;
+	struct fmt_node *node;
+	struct fmt_map *root;
+	uint64_t page;
+	int error;
+
+	if (level >= FMT_MAP_HEIGHT_MAX)
+		return -EFBIG;
+	error = root_edit(tx, map, &root, &inline_record);
+	if (error == 0)
+		error = node_create(tx, map, level, &page, &node);
+	if (error != 0)
+		return error;
+	node->record[0] = make_record(map, left->record[0].key, root->root, 0);
+	node->record[1] = *right;
+	node->count = 2;
+	fmt_node_seal(node);
+	root->height++;
+	root->root = page;
+	return 0;
+}
+
+/*
+ * Moves the upper part of a full node to a new one and inserts `record` at `index` in one of both. What goes to the
+ * parent comes back in `record`.
+ */
+static int node_split(struct meta_tx *tx, const struct map *map, struct fmt_node *left, unsigned index,
+		      struct fmt_record *record)
+{
+	/* Appending leaves full nodes behind. */
+	unsigned kept = index == left->count ? left->count : left->count / 2u;
+	struct fmt_node *right;
+	uint64_t page;
+	int error;
+
+	error = node_create(tx, map, left->level, &page, &right);
+	if (error != 0)
+		return error;
+	right->count = (uint16_t)(left->count - kept);
+	memcpy(right->record, &left->record[kept], right->count * sizeof(*record));
+	if (index >= kept) {
+		unsigned at = index - kept;
+
+		memmove(&right->record[at + 1], &right->record[at], (right->count - at) * sizeof(*record));
+		right->record[at] = *record;
+		right->count++;
+	}
+	fmt_node_seal(right);
+	if (kept < left->count) {
+		error = node_edit(tx, left, 0, 0);
+		if (error != 0)
+			return error;
+		left->count = (uint16_t)kept;
+		fmt_node_seal(left);
+	}
+	if (index < kept) {
+		error = node_insert(tx, left, index, record);
+		if (error != 0)
+			return error;
+	}
+	*record = make_record(map, right->record[0].key, page, 0);
+	return 0;
+}
+
+static int inline_insert(struct meta_tx *tx, const struct map *map, unsigned index, const struct fmt_record *record)
+{
+	struct fmt_record *inline_record;
+	struct fmt_map *root;
+	int error = root_edit(tx, map, &root, &inline_record);
+
+	if (error != 0)
+		return error;
+	memmove(&inline_record[index + 1], &inline_record[index], (root->count - index) * sizeof(*record));
+	inline_record[index] = *record;
+	root->count++;
+	return 0;
+}
+
+int map_insert(struct meta_tx *tx, const struct map *map, uint64_t key, uint64_t value, uint32_t length)
+{
+	struct fmt_record record = make_record(map, key, value, length);
+	struct map_path path;
+	int error;
+
+	error = descend(map, key, &path);
+	if (error != 0)
+		return error;
+	if (path.height == 0) {
+		if (map->root->count < map->inline_capacity)
+			return inline_insert(tx, map, (unsigned)(path.level[0].index + 1), &record);
+		error = root_spill(tx, map);
+		if (error == 0)
+			error = descend(map, key, &path);
+		if (error != 0)
+			return error;
+	}
+	for (unsigned level = 0; level < path.height; level++) {
+		struct fmt_node *node = path.level[level].node;
+		unsigned index = (unsigned)(path.level[level].index + 1);
+
+		if (node->count < FMT_NODE_RECORDS)
+			return node_insert(tx, node, index, &record);
+		error = node_split(tx, map, node, index, &record);
+		if (error != 0)
+			return error;
+	}
+	return root_grow(tx, map, path.level[path.height - 1].node, &record);
+}
+
+int map_update(struct meta_tx *tx, const struct map *map, const struct map_path *path, uint64_t key, uint64_t value,
+	       uint32_t length)
+{
+	struct fmt_record *inline_record;
+	struct fmt_record *record;
+	struct fmt_map *root;
+	int error;
+
+	if (path->height == 0) {
+		error = root_edit(tx, map, &root, &inline_record);
+		record = &inline_record[path->level[0].index];
+	} else {
+		record = &path->level[0].node->record[path->level[0].index];
+		error = tx_edit(tx, record, sizeof(*record));
+	}
+	if (error == 0)
+		*record = make_record(map, key, value, length);
+	return error;
+}
+
+/* ---- Removal ---- */
+
+#define NODE_SPARSE (FMT_NODE_RECORDS / 4)
+#define NODE_JOINED_MAX (FMT_NODE_RECORDS * 3 / 4)
+
+/* Appends right's records to left; `separator` is right's in their parent. */
+static int node_join(struct meta_tx *tx, const struct map *map, struct fmt_node *left, const struct fmt_node *right,
+		     uint64_t separator)
+{
+	const struct fmt_record first = right->record[0];
+	int error = node_edit(tx, left, left->count, (unsigned)left->count + right->count);
+
+	if (error != 0)
+		return error;
+	memcpy(&left->record[left->count], right->record, right->count * sizeof(right->record[0]));
+	/* An inner node's first key is no bound (its child takes all from the node's own bound on); now it becomes one.
+	 */
+	if (left->level > 0)
+		left->record[left->count] = make_record(map, separator, first.value, first.length);
+	left->count = (uint16_t)(left->count + right->count);
+	fmt_node_seal(left);
+	return 0;
+}
+
+/*
+ * Joins a sparse node with a neighbour under the same parent. Returns 1 if the parent's record at *ret_index is to be
+ * removed (its page is dropped already), 0 if nothing was joined.
+ */
+static int join_neighbours(struct meta_tx *tx, const struct map *map, const struct map_path *path, unsigned level,
+			   int *ret_index)
+{
+	struct fmt_node *parent = path->level[level + 1].node;
+	int index = path->level[level + 1].index;
+	struct fmt_node *left, *right;
+	int error;
+
+	if (index + 1 >= parent->count)
+		index--;
+	if (index < 0)
+		return 0;
+	if (!fmt_record_valid(&parent->record[index], map->seed) ||
+	    !fmt_record_valid(&parent->record[index + 1], map->seed))
+		return -EUCLEAN;
+	error = map_node(map, parent->record[index].value, level, &left);
+	if (error == 0)
+		error = map_node(map, parent->record[index + 1].value, level, &right);
+	if (error != 0)
+		return error;
+	if (left->count + right->count > (int)NODE_JOINED_MAX)
+		return 0;
+	error = node_join(tx, map, left, right, parent->record[index + 1].key);
+	if (error == 0)
+		error = node_destroy(tx, map, parent->record[index + 1].value);
+	if (error != 0)
+		return error;
+	*ret_index = index + 1;
+	return 1;
+}
+
+/* A root node with one child gives way to it; a short lowest node goes inline. */
+static int root_shrink(struct meta_tx *tx, const struct map *map)
+{
+	struct fmt_record *inline_record;
+	struct fmt_node *node;
+	struct fmt_map *root;
+	int error;
+
+	while (map->root->height > 0) {
+		error = map_node(map, map->root->root, map->root->height - 1u, &node);
+		if (error != 0)
+			return error;
+		if (map->root->height == 1 ? node->count > map->inline_capacity : node->count > 1)
+			return 0;
+		error = root_edit(tx, map, &root, &inline_record);
+		if (error == 0)
+			error = node_destroy(tx, map, root->root);
+		if (error != 0)
+			return error;
+		if (root->height > 1) {
+			if (!fmt_record_valid(&node->record[0], map->seed))
+				return -EUCLEAN;
+			root->root = node->record[0].value;
+		} else {
+			memcpy(inline_record, node->record, node->count * sizeof(*inline_record));
+			root->count = node->count;
+			root->root = 0;
+		}
+		root->height--;
+	}
+	return 0;
+}
+
+static int inline_remove(struct meta_tx *tx, const struct map *map, unsigned index)
+{
+	struct fmt_record *inline_record;
+	struct fmt_map *root;
+	int error = root_edit(tx, map, &root, &inline_record);
+
+	if (error != 0)
+		return error;
+	memmove(&inline_record[index], &inline_record[index + 1], (root->count - index - 1u) * sizeof(*inline_record));
+	root->count--;
+	return 0;
+}
+
+/* The last record has gone with its nodes. */
+static int root_empty(struct meta_tx *tx, const struct map *map)
+{
+	struct fmt_record *inline_record;
+	struct fmt_map *root;
+	int error = root_edit(tx, map, &root, &inline_record);
+
+	if (error != 0)
+		return error;
+	root->height = 0;
+	root->count = 0;
+	root->root = 0;
+	return 0;
+}
+
+int map_remove(struct meta_tx *tx, const struct map *map, const struct map_path *path)
+{
+	int index = path->level[0].index;
+	int error;
+
+	if (path->height == 0)
+		return inline_remove(tx, map, (unsigned)index);
+	for (unsigned level = 0; level < path->height; level++) {
+		struct fmt_node *node = path->level[level].node;
+
+		if (node->count == 1) {
+			error = node_destroy(tx, map, path->level[level].page);
+			if (error != 0)
+				return error;
+			if (level + 1 == path->height)
+				return root_empty(tx, map);
+			index = path->level[level + 1].index;
+			continue;
+		}
+		error = node_remove(tx, node, (unsigned)index);
+		if (error != 0)
+			return error;
+		if (level + 1 == path->height || node->count >= NODE_SPARSE)
+			break;
+		error = join_neighbours(tx, map, path, level, &index);
+		if (error < 0)
+			return error;
+		if (error == 0)
+			break;
+	}
+	return root_shrink(tx, map);
+}

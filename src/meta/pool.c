@@ -1,0 +1,271 @@
+/* Opening and closing the libpmemobj pool. */
+#include "meta/pool.h"
+
+#include "base/arith.h"
+#include "base/holder.h"
+#include "meta/precheck.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libpmem.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <unistd.h>
+
+const struct fmt_super *meta_super(const struct meta *meta)
+{
+	return meta->super;
+}
+
+bool meta_must_be_read_only(const struct meta *meta)
+{
+	return (meta->super->ro_compat & ~FMT_RO_COMPAT_KNOWN) != 0;
+}
+
+const char *meta_durability(const struct meta *meta)
+{
+	if (!pmem_is_pmem(meta->super, sizeof(*meta->super)))
+		return "msync";
+	return pmem_has_auto_flush() == 1 ? "eADR" : "cpu-flush";
+}
+
+/* ---- Memory of an open pool ---- */
+
+static int groups_map(struct meta *meta)
+{
+	const struct fmt_super *super = meta->super;
+	uint64_t number = 0;
+
+	meta->group = calloc(super->groups, sizeof(*meta->group));
+	if (meta->group == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < super->arenas; i++) {
+		for (uint64_t j = 0; j < super->arena[i].groups; j++)
+			meta->group[number++] =
+				(unsigned char *)meta->pop + super->arena[i].offset + j * FMT_GROUP_SIZE;
+	}
+	return 0;
+}
+
+static int log_init(struct meta *meta)
+{
+	struct log_pool *log = &meta->log;
+
+	log->free = malloc(meta->super->log_count * sizeof(*log->free));
+	if (log->free == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < meta->super->log_count; i++)
+		log->free[i] = i;
+	log->count = meta->super->log_count;
+	pthread_mutex_init(&log->lock, NULL);
+	pthread_cond_init(&log->returned, NULL);
+	return 0;
+}
+
+static void log_fini(struct meta *meta)
+{
+	if (meta->log.free == NULL)
+		return;
+	pthread_cond_destroy(&meta->log.returned);
+	pthread_mutex_destroy(&meta->log.lock);
+	free(meta->log.free);
+}
+
+int meta_attach(struct meta *meta)
+{
+	int error = groups_map(meta);
+
+	if (error == 0)
+		error = space_init(meta);
+	if (error == 0)
+		error = log_init(meta);
+	return error;
+}
+
+void meta_close(struct meta *meta)
+{
+	if (meta == NULL)
+		return;
+	log_fini(meta);
+	space_fini(meta);
+	free(meta->group);
+	if (meta->pop != NULL)
+		pmemobj_close(meta->pop);
+	free(meta->path);
+	free(meta);
+}
+
+/* ---- Opening ---- */
+
+/* True if every place that the superblock names lies inside of the pool and apart from the others is not needed: the
+ * checksum vouches for what mkfs wrote; this keeps a forged one from leading outside of the mapping. */
+static bool super_bounded(const struct fmt_super *super, uint64_t pool_size)
+{
+	uint64_t groups = 0;
+	uint64_t length;
+
+	if (super->block_size != FMT_BLOCK_SIZE || super->arenas == 0 || super->arenas > FMT_ARENAS_MAX ||
+	    super->log_count == 0 || super->log_size < 2 * FMT_BLOCK_SIZE || super->log_offset >= pool_size ||
+	    (uint64_t)super->log_count * super->log_size > pool_size - super->log_offset)
+		return false;
+	for (uint32_t i = 0; i < super->arenas; i++) {
+		const struct fmt_arena *arena = &super->arena[i];
+
+		if (arena->groups == 0 || arena->offset % 64 != 0 ||
+		    mul_overflows(arena->groups, FMT_GROUP_SIZE, &length) || arena->offset >= pool_size ||
+		    length > pool_size - arena->offset)
+			return false;
+		groups += arena->groups;
+	}
+	return groups == super->groups && groups < GROUP_NONE;
+}
+
+static int super_check(struct meta *meta, unsigned flags, struct message *message)
+{
+	struct fmt_super *super = meta->super;
+	struct fmt_super copy;
+
+	if (super->magic != FMT_SUPER_MAGIC) {
+		copy = *super;
+		copy.magic = FMT_SUPER_MAGIC;
+		if ((flags & META_OPEN_UNFINISHED) == 0 || !fmt_super_valid(&copy)) {
+			message_set(message,
+				    "%s: not a pinfs pool, or mkfs was interrupted: make it again with `pinfs mkfs "
+				    "--force`",
+				    meta->path);
+			return -EUCLEAN;
+		}
+	} else if (!fmt_super_valid(super)) {
+		message_set(message, "%s: superblock damaged (I1): run `pinfs fsck`", meta->path);
+		return -EUCLEAN;
+	}
+	if (super->version > FMT_VERSION || (super->incompat & ~FMT_INCOMPAT_KNOWN) != 0) {
+		message_set(message,
+			    "%s: format version %u with features %#x is newer than this pinfs (%u): upgrade pinfs",
+			    meta->path, super->version, super->incompat, FMT_VERSION);
+		return -EPROTONOSUPPORT;
+	}
+	if (!super_bounded(super, meta->pool_size)) {
+		message_set(message, "%s: superblock names places outside of the pool (I1): run `pinfs fsck`",
+			    meta->path);
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+/* libpmemobj has refused: says why in our words. */
+static int open_failed(const char *path, int saved, struct message *message)
+{
+	int fd, pid;
+
+	if (saved == EAGAIN || saved == EWOULDBLOCK) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		pid = fd >= 0 ? holder_pid(fd) : 0;
+		if (fd >= 0)
+			close(fd);
+		if (pid > 0)
+			message_set(message, "%s: in use by process %d (another daemon or fsck): unmount it first",
+				    path, pid);
+		else
+			message_set(message, "%s: in use by another process: unmount it first", path);
+		return -EBUSY;
+	}
+	if (saved == EACCES || saved == EPERM || saved == ENOENT || saved == ENOMEM || saved == EROFS) {
+		message_set(message, "%s: %s", path, strerror(saved));
+		return -saved;
+	}
+	message_set(message, "%s: libpmemobj cannot open it as a pinfs pool: %s", path, pmemobj_errormsg());
+	return -EUCLEAN;
+}
+
+static int pop_open(struct meta *meta, struct message *message)
+{
+	int copy = meta->copy ? 1 : 0;
+	PMEMoid root;
+	int saved;
+
+	/* The setting is the process's: put back for the next open. */
+	if (pmemobj_ctl_set(NULL, "copy_on_write.at_open", &copy) != 0) {
+		message_set(message, "%s: %s", meta->path, pmemobj_errormsg());
+		return -EINVAL;
+	}
+	meta->pop = pmemobj_open(meta->path, FMT_LAYOUT_NAME);
+	saved = errno;
+	copy = 0;
+	(void)pmemobj_ctl_set(NULL, "copy_on_write.at_open", &copy);
+	if (meta->pop == NULL)
+		return open_failed(meta->path, saved, message);
+	if (pmemobj_root_size(meta->pop) < sizeof(struct fmt_super)) {
+		message_set(message,
+			    "%s: not a pinfs pool, or mkfs was interrupted: make it again with `pinfs mkfs --force`",
+			    meta->path);
+		return -EUCLEAN;
+	}
+	root = pmemobj_root(meta->pop, pmemobj_root_size(meta->pop));
+	if (root.off == 0 || root.off % 16 != 0 || root.off > meta->pool_size - sizeof(struct fmt_super)) {
+		message_set(message, "%s: damaged: libpmemobj's root object is out of place; run `pinfs fsck`",
+			    meta->path);
+		return -EUCLEAN;
+	}
+	meta->super = pmemobj_direct(root);
+	return 0;
+}
+
+struct meta *meta_new(const char *path)
+{
+	struct meta *meta = calloc(1, sizeof(*meta));
+
+	if (meta == NULL)
+		return NULL;
+	meta->path = strdup(path);
+	if (meta->path == NULL || sodium_init() < 0) {
+		free(meta->path);
+		free(meta);
+		return NULL;
+	}
+	return meta;
+}
+
+int meta_open(const char *path, unsigned flags, struct meta **ret_meta, struct message *message)
+{
+	struct meta *meta = meta_new(path);
+	int error;
+
+	if (meta == NULL)
+		return -ENOMEM;
+	error = precheck(path, &meta->pool_size, &meta->devdax, message);
+	if (error != 0)
+		goto close;
+	/* A devdax node cannot be mapped privately. */
+	meta->copy = (flags & META_OPEN_COPY) != 0 && !meta->devdax;
+	error = pop_open(meta, message);
+	if (error == 0)
+		error = super_check(meta, flags, message);
+	if (error != 0)
+		goto close;
+	error = meta_attach(meta);
+	if (error != 0) {
+		message_set(message, "%s: %s", path, strerror(-error));
+		goto close;
+	}
+	*ret_meta = meta;
+	return 0;
+
+close:
+	meta_close(meta);
+	return error;
+}
+
+int meta_set_state(struct meta *meta, uint32_t state)
+{
+	struct fmt_super *super = meta->super;
+
+	if (state == FMT_STATE_MOUNTED) {
+		super->mounts++;
+		pmemobj_persist(meta->pop, &super->mounts, sizeof(super->mounts));
+	}
+	/* One aligned store: old or new after a power failure. */
+	super->state = state;
+	pmemobj_persist(meta->pop, &super->state, sizeof(super->state));
+	return 0;
+}

@@ -1,0 +1,136 @@
+/* The open pool and the transaction: what the files of src/meta share. libpmemobj is included here and nowhere above.
+ */
+#ifndef PINFS_META_POOL_H
+#define PINFS_META_POOL_H
+
+#include "base/lock.h"
+#include "meta/meta.h"
+#include "meta/vec.h"
+
+#include <libpmemobj.h>
+#include <stdatomic.h>
+
+/* What is free in one group; guarded by its shard. Pages that a transaction has freed return only after its commit. */
+struct group_state {
+	uint64_t free_pages; /* bit i: frame i is a free page */
+	_Atomic uint64_t inode_frames; /* as on media; read without the lock */
+	uint16_t slots[FMT_GROUP_FRAMES]; /* of inode frames: bit i: slot i is free */
+	unsigned free_slots;
+	uint32_t page_next, page_prev; /* list of groups of this shard with free pages */
+	uint32_t slot_next, slot_prev; /* list of groups of this shard with free inode slots */
+};
+
+#define SPACE_SHARDS 8u
+#define GROUP_NONE UINT32_MAX
+
+/* Groups are dealt to shards by number; a thread starts looking in the shard of its processor. */
+struct space_shard {
+	struct lock_mutex lock; /* LOCK_META_SPACE; protects the states of its groups and the lists */
+	uint32_t page_head;
+	uint32_t slot_head;
+	uint64_t free_slots;
+};
+
+/* Preallocated undo log extensions: a deletion on a full heap needs no allocation. */
+struct log_pool {
+	pthread_mutex_t lock; /* leaf; protects free[] */
+	pthread_cond_t returned;
+	uint32_t *free; /* stack of buffer numbers */
+	uint32_t count; /* on the stack */
+};
+
+struct meta {
+	PMEMobjpool *pop;
+	struct fmt_super *super;
+	char *path;
+	uint64_t pool_size;
+	bool copy; /* opened as a private copy */
+	bool devdax;
+	bool scanned;
+	unsigned char **group; /* address of each group's first frame */
+	struct group_state *state;
+	struct space_shard shard[SPACE_SHARDS];
+	_Atomic uint64_t pages_free; /* the reserve included */
+	_Atomic uint64_t inodes_used;
+	_Atomic uint64_t slots_free;
+	uint64_t pages_total;
+	uint64_t reserve; /* pages for META_TX_RESERVE only */
+	struct log_pool log;
+};
+
+/*
+ * A transaction. State: begun -> committed | aborted; both free it.
+ * fresh: pages taken in it; free again on abort. freed: pages given up; free after commit. edited: inodes whose
+ * checksum is renewed at commit. destroyed: inode numbers whose slots are free after commit.
+ */
+struct meta_tx {
+	struct meta *meta;
+	unsigned flags;
+	uint64_t slot; /* inode slot reserved at begin, FMT_INO_NONE once used */
+	uint64_t new_inode; /* created in this transaction */
+	size_t undo_used; /* bytes of undo log so far, by libpmemobj's reckoning */
+	size_t undo_capacity;
+	int64_t log_buffer; /* number of the appended log buffer, or -1 */
+	bool names_removed; /* units may have been freed in it: writing into free units must be undone too */
+	struct vec fresh;
+	struct vec freed;
+	struct vec edited;
+	struct vec destroyed;
+};
+
+/* ---- pool.c ---- */
+
+struct meta *meta_new(const char *path);
+/* Once `pop`, `super` and `pool_size` are known: what an open pool needs in memory. */
+int meta_attach(struct meta *meta);
+
+/* ---- tx.c ---- */
+
+/* Snapshots [address, +length): to be called before it is changed. */
+int tx_edit(struct meta_tx *tx, const void *address, size_t length);
+/* Has [address, +length) flushed at commit and not undone: for memory that was free when the transaction began. */
+int tx_fresh(struct meta_tx *tx, const void *address, size_t length);
+/* Takes a page, zeroed nothing; to be written whole by the caller. -ENOSPC. */
+int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address);
+int tx_page_drop(struct meta_tx *tx, uint64_t page);
+
+/* ---- space.c ---- */
+
+int space_init(struct meta *meta);
+void space_fini(struct meta *meta);
+/* After the scan has settled free_pages and slots of every group: counts, and links the lists. */
+void space_ready(struct meta *meta);
+int space_page_take(struct meta *meta, bool use_reserve, uint64_t *ret_page);
+void space_page_put(struct meta *meta, uint64_t page);
+/* Takes an inode slot; may turn a free page into an inode frame, by a transaction of its own: not inside of one. */
+int space_slot_take(struct meta *meta, bool use_reserve, uint64_t *ret_ino);
+/* Gives a slot back; may turn its frame into a page again, likewise. */
+void space_slot_put(struct meta *meta, uint64_t ino);
+
+/* ---- Addresses ---- */
+
+static inline struct fmt_group *meta_group(const struct meta *meta, uint64_t group)
+{
+	return (struct fmt_group *)meta->group[group];
+}
+
+static inline void *meta_frame(const struct meta *meta, uint64_t group, unsigned frame)
+{
+	return meta->group[group] + (size_t)frame * FMT_BLOCK_SIZE;
+}
+
+/* The inode slot, or NULL if no such number can be: out of range, a header, or not in an inode frame. */
+struct fmt_inode *meta_slot(const struct meta *meta, uint64_t ino);
+
+/* The page, or NULL if no such page can be. Its content is checked by who asks. */
+static inline void *meta_page(const struct meta *meta, uint64_t page)
+{
+	uint64_t group = page / FMT_GROUP_FRAMES;
+	unsigned frame = page % FMT_GROUP_FRAMES;
+
+	if (group >= meta->super->groups || frame == 0)
+		return NULL;
+	return meta_frame(meta, group, frame);
+}
+
+#endif

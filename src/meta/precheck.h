@@ -1,0 +1,16 @@
+/* What is looked at before libpmemobj, which trusts what it opens, sees a file. */
+#ifndef PINFS_META_PRECHECK_H
+#define PINFS_META_PRECHECK_H
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The path is a regular file or a devdax node, of an owner whom we trust (root or the caller), with a libpmemobj pool's
+ * signature and logs whose bounds lie in the pool. -EUCLEAN, -EPERM or what the system says; words in `message`.
+ */
+int precheck(const char *path, uint64_t *ret_size, bool *ret_devdax, struct message *message);
+
+#endif

@@ -1,0 +1,232 @@
+/*
+ * Transactions. libpmemobj's undo log makes them atomic; the rules below make that safe:
+ *
+ * - Everything that was live when the transaction began is snapshotted before it is changed (tx_edit). Pages that were
+ *   free are only flushed (tx_fresh): after a crash nothing reaches them.
+ * - A page or slot freed in a transaction is not reused before it has committed.
+ * - The lane's undo log holds 2 KiB; then one preallocated buffer is appended. libpmemobj never allocates for us, so
+ *   a full heap cannot stop a deletion. Automatic log allocation is off: what would not fit fails and is undone.
+ */
+#include "base/arith.h"
+#include "meta/pool.h"
+
+#include <errno.h>
+
+#define LANE_UNDO_BYTES 2048u
+#define UNDO_ENTRY_HEADER 24u
+#define ULOG_HEADER 64u
+#define CACHE_LINE 64u
+
+static int log_take(struct meta *meta, uint32_t *ret_buffer)
+{
+	struct log_pool *log = &meta->log;
+
+	/* Who holds a buffer never waits for another: the wait is bounded by a transaction. */
+	pthread_mutex_lock(&log->lock);
+	while (log->count == 0)
+		pthread_cond_wait(&log->returned, &log->lock);
+	*ret_buffer = log->free[--log->count];
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+static void log_put(struct meta *meta, uint32_t buffer)
+{
+	struct log_pool *log = &meta->log;
+
+	pthread_mutex_lock(&log->lock);
+	log->free[log->count++] = buffer;
+	pthread_cond_signal(&log->returned);
+	pthread_mutex_unlock(&log->lock);
+}
+
+/* Makes sure that a snapshot of `length` bytes fits. */
+static int undo_reserve(struct meta_tx *tx, size_t length)
+{
+	const struct fmt_super *super = tx->meta->super;
+	/* An entry may be split at the end of the lane's own log: one more header and line. */
+	size_t need = align_up(UNDO_ENTRY_HEADER + length, CACHE_LINE) + CACHE_LINE;
+	uint32_t buffer;
+	int error;
+
+	if (tx->undo_used + need > tx->undo_capacity) {
+		if (tx->log_buffer >= 0)
+			return -ENOBUFS;
+		error = log_take(tx->meta, &buffer);
+		if (error != 0)
+			return error;
+		error = -pmemobj_tx_log_append_buffer(TX_LOG_TYPE_SNAPSHOT,
+						      (char *)tx->meta->pop + super->log_offset +
+							      (uint64_t)buffer * super->log_size,
+						      super->log_size);
+		if (error != 0) {
+			log_put(tx->meta, buffer);
+			return error;
+		}
+		tx->log_buffer = buffer;
+		tx->undo_capacity += super->log_size - ULOG_HEADER;
+		if (tx->undo_used + need > tx->undo_capacity)
+			return -ENOBUFS;
+	}
+	tx->undo_used += need;
+	return 0;
+}
+
+int tx_edit(struct meta_tx *tx, const void *address, size_t length)
+{
+	int error = undo_reserve(tx, length);
+
+	if (error != 0)
+		return error;
+	return -pmemobj_tx_add_range_direct(address, length);
+}
+
+int tx_fresh(struct meta_tx *tx, const void *address, size_t length)
+{
+	(void)tx;
+	return -pmemobj_tx_xadd_range_direct(address, length, POBJ_XADD_NO_SNAPSHOT);
+}
+
+int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address)
+{
+	uint64_t page;
+	void *address;
+	int error;
+
+	error = space_page_take(tx->meta, (tx->flags & META_TX_RESERVE) != 0, &page);
+	if (error != 0)
+		return error;
+	error = vec_push(&tx->fresh, page);
+	if (error != 0) {
+		space_page_put(tx->meta, page);
+		return error;
+	}
+	address = meta_page(tx->meta, page);
+	error = tx_fresh(tx, address, FMT_BLOCK_SIZE);
+	if (error != 0)
+		return error; /* the abort that must follow gives the page back */
+	*ret_page = page;
+	*ret_address = address;
+	return 0;
+}
+
+int tx_page_drop(struct meta_tx *tx, uint64_t page)
+{
+	if (meta_page(tx->meta, page) == NULL)
+		return -EUCLEAN;
+	return vec_push(&tx->freed, page);
+}
+
+static int begin_pmemobj(struct meta *meta)
+{
+	int error = pmemobj_tx_begin(meta->pop, NULL, TX_PARAM_NONE);
+
+	if (error != 0) {
+		(void)pmemobj_tx_end();
+		return -error;
+	}
+	pmemobj_tx_set_failure_behavior(POBJ_TX_FAILURE_RETURN);
+	error = pmemobj_tx_log_auto_alloc(TX_LOG_TYPE_SNAPSHOT, 0);
+	if (error != 0) {
+		pmemobj_tx_abort(error);
+		(void)pmemobj_tx_end();
+	}
+	return -error;
+}
+
+int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
+{
+	struct meta_tx *tx;
+	int error;
+
+	assert(meta->scanned);
+	tx = malloc(sizeof(*tx));
+	if (tx == NULL)
+		return -ENOMEM;
+	tx->meta = meta;
+	tx->flags = flags;
+	tx->slot = FMT_INO_NONE;
+	tx->new_inode = FMT_INO_NONE;
+	tx->undo_used = 0;
+	tx->undo_capacity = LANE_UNDO_BYTES;
+	tx->log_buffer = -1;
+	tx->names_removed = false;
+	if ((flags & META_TX_INODE) != 0) {
+		error = space_slot_take(meta, (flags & META_TX_RESERVE) != 0, &tx->slot);
+		if (error != 0)
+			goto free_tx;
+	}
+	error = begin_pmemobj(meta);
+	if (error != 0)
+		goto put_slot;
+	vec_init(&tx->fresh);
+	vec_init(&tx->freed);
+	vec_init(&tx->edited);
+	vec_init(&tx->destroyed);
+	*ret_tx = tx;
+	return 0;
+
+put_slot:
+	if (tx->slot != FMT_INO_NONE)
+		space_slot_put(meta, tx->slot);
+free_tx:
+	free(tx);
+	return error;
+}
+
+/* Gives back what the transaction held in memory; `pages` and `slots` are free from now on. */
+static void tx_end(struct meta_tx *tx, const struct vec *pages, const struct vec *slots)
+{
+	struct meta *meta = tx->meta;
+
+	if (tx->log_buffer >= 0)
+		log_put(meta, (uint32_t)tx->log_buffer);
+	for (size_t i = 0; i < pages->count; i++)
+		space_page_put(meta, pages->items[i]);
+	if (tx->slot != FMT_INO_NONE)
+		space_slot_put(meta, tx->slot);
+	for (size_t i = 0; slots != NULL && i < slots->count; i++) {
+		atomic_fetch_sub(&meta->inodes_used, 1);
+		space_slot_put(meta, slots->items[i]);
+	}
+	vec_fini(&tx->fresh);
+	vec_fini(&tx->freed);
+	vec_fini(&tx->edited);
+	vec_fini(&tx->destroyed);
+	free(tx);
+}
+
+int meta_commit(struct meta_tx *tx)
+{
+	int error;
+
+	for (size_t i = 0; i < tx->edited.count; i++) {
+		struct fmt_inode *inode = (struct fmt_inode *)(uintptr_t)tx->edited.items[i];
+
+		if (!fmt_inode_free(inode))
+			fmt_inode_seal(inode);
+	}
+	pmemobj_tx_commit();
+	error = pmemobj_tx_end();
+	if (error != 0) {
+		/* Committing cannot fail in libpmemobj 1.12; if it ever does, libpmemobj has undone everything. */
+		if (tx->new_inode != FMT_INO_NONE)
+			tx->slot = tx->new_inode;
+		tx_end(tx, &tx->fresh, NULL);
+		return -error;
+	}
+	if (tx->new_inode != FMT_INO_NONE)
+		atomic_fetch_add(&tx->meta->inodes_used, 1);
+	tx_end(tx, &tx->freed, &tx->destroyed);
+	return 0;
+}
+
+void meta_abort(struct meta_tx *tx)
+{
+	if (pmemobj_tx_stage() == TX_STAGE_WORK)
+		pmemobj_tx_abort(ECANCELED);
+	(void)pmemobj_tx_end();
+	if (tx->new_inode != FMT_INO_NONE)
+		tx->slot = tx->new_inode;
+	tx_end(tx, &tx->fresh, NULL);
+}

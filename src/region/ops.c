@@ -1,0 +1,105 @@
+/*
+ * Stores to mapped parts.
+ *
+ * On persistent memory copy and zero leave nothing in the CPU's caches (non-temporal stores, or stores with their lines
+ * flushed), so that a fence makes them durable and region_persist() has nothing to flush. On ordinary files the page
+ * cache is written instead, and msync(2) of the range is what makes it durable.
+ */
+#include "region/region.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <libpmem.h>
+
+/* Bytes from which non-temporal stores pay: below, write-combining buffers are flushed half full. */
+#define NON_TEMPORAL_MIN 256u
+
+static unsigned store_flags(size_t length)
+{
+	return PMEM_F_MEM_NODRAIN | (length >= NON_TEMPORAL_MIN ? PMEM_F_MEM_NONTEMPORAL : PMEM_F_MEM_TEMPORAL);
+}
+
+static void libpmem_copy(void *dest, const void *source, size_t length)
+{
+	pmem_memcpy(dest, source, length, store_flags(length));
+}
+
+static void libpmem_zero(void *dest, size_t length)
+{
+	pmem_memset(dest, 0, length, store_flags(length));
+}
+
+static int libpmem_flush(const void *address, size_t length, enum region_durability durability)
+{
+	if (durability == REGION_MSYNC)
+		return pmem_msync(address, length) == 0 ? 0 : -errno;
+	pmem_flush(address, length);
+	return 0;
+}
+
+static void libpmem_drain(enum region_durability durability)
+{
+	if (durability != REGION_MSYNC)
+		pmem_drain();
+}
+
+const struct region_ops region_ops_libpmem = {
+	.copy = libpmem_copy,
+	.zero = libpmem_zero,
+	.flush = libpmem_flush,
+	.drain = libpmem_drain,
+};
+
+static bool contains(const struct region_part *part, const void *address, size_t length)
+{
+	const unsigned char *start = address;
+
+	return start >= part->base && length <= part->length && (size_t)(start - part->base) <= part->length - length;
+}
+
+void region_copy(const struct region_part *part, void *dest, const void *source, size_t length)
+{
+	assert(!part->read_only && contains(part, dest, length));
+	(void)contains;
+	part->ops->copy(dest, source, length);
+}
+
+void region_zero(const struct region_part *part, void *dest, size_t length)
+{
+	assert(!part->read_only && contains(part, dest, length));
+	part->ops->zero(dest, length);
+}
+
+int region_flush(const struct region_part *part, const void *address, size_t length)
+{
+	assert(contains(part, address, length));
+	if (part->durability != REGION_MSYNC || length == 0)
+		return 0;
+	return part->ops->flush(address, length, part->durability);
+}
+
+void region_drain(const struct region_part *part)
+{
+	part->ops->drain(part->durability);
+}
+
+int region_persist(const struct region_part *part, const void *address, size_t length)
+{
+	int err = region_flush(part, address, length);
+
+	region_drain(part);
+	return err;
+}
+
+const char *region_durability_name(enum region_durability durability)
+{
+	switch (durability) {
+	case REGION_MSYNC:
+		return "msync";
+	case REGION_CPU_FLUSH:
+		return "cpu-flush";
+	case REGION_EADR:
+		return "eADR";
+	}
+	return "unknown";
+}

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Every system call, in each cache mode; all of it is there after unmount, fsck and remount.
+# shellcheck source=lib/harness.sh
+. "$(dirname "$0")/lib/harness.sh"
+
+basic() { # CACHE [--loose]
+	pool_make 128M
+	pool_mount "cache=$1"
+	py basic "$1" "$MNT"
+	pool_cycle "cache=$1" "${2:-}"
+	pool_finish
+}
+
+case_auto() {
+	basic auto
+}
+
+case_none() {
+	basic none
+}
+
+case_writeback() {
+	# The kernel owns the times of a cached file there: they are compared, ctime is not.
+	basic writeback --loose
+}
+
+run_case "$@"

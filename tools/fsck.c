@@ -1,0 +1,308 @@
+/* pinfs fsck, and fsck.pinfs as fsck(8) calls it. */
+#include "tool.h"
+
+#include "base/log.h"
+#include "check/check.h"
+#include "daemon/mounts.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Exit status, as fsck(8), where 2 would ask for a reboot: wrong use is 2 only of `pinfs fsck`. */
+#define FSCK_CLEAN 0
+#define FSCK_ERRORS_LEFT 4
+#define FSCK_OPERATION 8
+#define FSCK_USAGE 16
+
+/* The number of the --json text's form: goes up when a key changes its meaning or goes away. */
+#define REPORT_SCHEMA 1
+
+static const char help_text[] =
+	"pinfs fsck - checks an unmounted pool\n"
+	"\n"
+	"Usage: pinfs fsck [--json] [--data PATH]... META\n"
+	"\n"
+	"Reads the whole pool and reports each broken invariant by its number. Changes nothing.\n"
+	"What a crash leaves for the next mount to tidy up (notes) is not an error.\n"
+	"\n"
+	"Options:\n"
+	"  -j, --json       print the report as JSON\n"
+	"  -d, --data PATH  where a data part is that was moved; repeatable\n"
+	"      --repair     not available in this version: exits with 8 and touches nothing\n"
+	"  -C               show progress on standard error\n"
+	"  -v, --verbose    print what was counted, also of a clean pool\n"
+	"  -n, -a, -p, -f   accepted for fsck(8): check only; -y, -r: as --repair\n"
+	"  -h, --help       this text\n"
+	"  -V, --version    the version\n"
+	"\n"
+	"Examples:\n"
+	"  pinfs fsck /srv/pool/meta\n"
+	"  pinfs fsck --json /srv/pool/meta | jq .errors\n"
+	"\n"
+	"Exit status: 0 clean, 4 errors were found, 8 the check could not be made, 2 wrong use\n"
+	"(16 when called as fsck.pinfs).\n";
+
+struct fsck {
+	const char *meta_path;
+	const char **data_paths;
+	size_t data_count;
+	bool json;
+	bool verbose;
+	bool progress;
+	bool repair;
+	json_t *problems; /* with json */
+	bool failed; /* to keep a problem: no memory */
+};
+
+static const char *severity_name(enum check_severity severity)
+{
+	return severity == CHECK_ERROR ? "error" : "note";
+}
+
+/* Names are bytes, JSON is text: what is not UTF-8 is left out. */
+static json_t *text_or_null(const char *text)
+{
+	json_t *string = text != NULL ? json_string(text) : NULL;
+
+	return string != NULL ? string : json_null();
+}
+
+static void tell_problem(void *arg, const struct check_problem *problem)
+{
+	struct fsck *fsck = arg;
+	json_t *object;
+
+	if (fsck->json) {
+		object = json_pack("{s:s, s:s, s:I, s:o, s:o}", "invariant", problem->invariant, "severity",
+				   severity_name(problem->severity), "inode", (json_int_t)problem->ino, "path",
+				   text_or_null(problem->path), "text", text_or_null(problem->text));
+		if (object == NULL || json_array_append_new(fsck->problems, object) != 0)
+			fsck->failed = true;
+		return;
+	}
+	printf("%s: %s: %s", fsck->meta_path, severity_name(problem->severity), problem->invariant);
+	if (problem->path != NULL)
+		printf(": %s", problem->path);
+	if (problem->ino != 0)
+		printf(" (inode %" PRIu64 ")", problem->ino);
+	printf(": %s\n", problem->text);
+}
+
+static void tell_progress(void *arg, const char *phase, uint64_t done)
+{
+	const struct fsck *fsck = arg;
+
+	if (fsck->progress)
+		fprintf(stderr, "\r%-30s %12" PRIu64, phase, done);
+}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counts[] = {
+	{"inodes", offsetof(struct check_report, inodes)},
+	{"directories", offsetof(struct check_report, directories)},
+	{"files", offsetof(struct check_report, files)},
+	{"symlinks", offsetof(struct check_report, symlinks)},
+	{"others", offsetof(struct check_report, others)},
+	{"entries", offsetof(struct check_report, entries)},
+	{"extents", offsetof(struct check_report, extents)},
+	{"xattrs", offsetof(struct check_report, xattrs)},
+	{"blocks_total", offsetof(struct check_report, blocks_total)},
+	{"blocks_used", offsetof(struct check_report, blocks_used)},
+	{"blocks_free", offsetof(struct check_report, blocks_free)},
+	{"meta_pages_total", offsetof(struct check_report, meta_pages_total)},
+	{"meta_pages_free", offsetof(struct check_report, meta_pages_free)},
+	{"parts", offsetof(struct check_report, parts)},
+	{"orphans", offsetof(struct check_report, orphans)},
+	{"intents", offsetof(struct check_report, intents)},
+	{"errors", offsetof(struct check_report, errors)},
+	{"notes", offsetof(struct check_report, notes)},
+	{"untold", offsetof(struct check_report, untold)},
+};
+
+static uint64_t count_of(const struct check_report *report, size_t index)
+{
+	uint64_t value;
+
+	memcpy(&value, (const char *)report + counts[index].offset, sizeof(value));
+	return value;
+}
+
+static int print_json(struct fsck *fsck, const struct check_report *report)
+{
+	json_t *object = json_object();
+	int error = fsck->failed ? -1 : 0;
+	char *text;
+
+	error |= json_object_set_new(object, "schema", json_integer(REPORT_SCHEMA));
+	error |= json_object_set_new(object, "version", json_string(PINFS_VERSION));
+	error |= json_object_set_new(object, "meta", text_or_null(fsck->meta_path));
+	error |= json_object_set_new(object, "clean_unmount", json_boolean(report->clean));
+	error |= json_object_set_new(object, "unreadable", json_boolean(report->unreadable));
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		error |= json_object_set_new(object, counts[i].name, json_integer((json_int_t)count_of(report, i)));
+	error |= json_object_set(object, "problems", fsck->problems);
+	text = error == 0 ? json_dumps(object, JSON_INDENT(2)) : NULL;
+	json_decref(object);
+	if (text == NULL) {
+		log_error("fsck: %s", strerror(ENOMEM));
+		return FSCK_OPERATION;
+	}
+	printf("%s\n", text);
+	free(text);
+	return 0;
+}
+
+static void print_summary(const struct fsck *fsck, const struct check_report *report)
+{
+	if (fsck->verbose) {
+		for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+			printf("  %-18s %12" PRIu64 "\n", counts[i].name, count_of(report, i));
+	}
+	if (report->untold != 0)
+		printf("%s: %" PRIu64 " more are not listed\n", fsck->meta_path, report->untold);
+	if (report->errors != 0) {
+		printf("%s: %" PRIu64 " error%s, %" PRIu64 " note%s%s\n", fsck->meta_path, report->errors,
+		       report->errors == 1 ? "" : "s", report->notes, report->notes == 1 ? "" : "s",
+		       report->unreadable ? "; the pool could not be read to its end" : "");
+		return;
+	}
+	printf("%s: %s, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " blocks", fsck->meta_path,
+	       report->clean ? "clean" : "no errors (not unmounted cleanly: the next mount tidies up)", report->inodes,
+	       report->blocks_used, report->blocks_total);
+	if (report->notes != 0)
+		printf(", %" PRIu64 " note%s", report->notes, report->notes == 1 ? "" : "s");
+	printf("\n");
+}
+
+static int run_check(struct fsck *fsck)
+{
+	const struct check_options options = {
+		.meta_path = fsck->meta_path,
+		.data_paths = fsck->data_paths,
+		.data_count = fsck->data_count,
+		.problem = tell_problem,
+		.progress = tell_progress,
+		.arg = fsck,
+	};
+	struct message message = {.text = ""};
+	struct check_report report;
+	unsigned attempt = 0;
+	int error, status = 0;
+
+	do {
+		message_set(&message, "%s", "");
+		error = check_pool(&options, &report, &message);
+	} while (error == -EBUSY && daemon_wait_busy(fsck->meta_path, &attempt));
+	if (fsck->progress)
+		fprintf(stderr, "\n");
+	if (error != 0) {
+		if (message.text[0] == '\0')
+			message_set(&message, "%s: %s", fsck->meta_path, strerror(-error));
+		log_error("%s", message.text);
+		return FSCK_OPERATION;
+	}
+	if (fsck->json)
+		status = print_json(fsck, &report);
+	else
+		print_summary(fsck, &report);
+	if (tool_end_output() != 0 || status != 0)
+		return FSCK_OPERATION;
+	return report.errors != 0 || report.unreadable ? FSCK_ERRORS_LEFT : FSCK_CLEAN;
+}
+
+static int wrong_use_status(const char *called_as)
+{
+	return strcmp(called_as, "fsck") == 0 ? TOOL_USAGE : FSCK_USAGE;
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int parse_command_line(struct fsck *fsck, int argc, char **argv)
+{
+	enum { OPTION_REPAIR = 256 };
+	static const struct option long_options[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"data", required_argument, NULL, 'd'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"repair", no_argument, NULL, OPTION_REPAIR},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	int code;
+
+	while ((code = getopt_long(argc, argv, ":jd:vC::napfyrhV", long_options, NULL)) != -1) {
+		switch (code) {
+		case 'j':
+			fsck->json = true;
+			break;
+		case 'd':
+			fsck->data_paths[fsck->data_count++] = optarg;
+			break;
+		case 'v':
+			fsck->verbose = true;
+			break;
+		case 'C': /* fsck(8) may append a descriptor */
+			fsck->progress = true;
+			break;
+		case 'n':
+		case 'a':
+		case 'p':
+		case 'f':
+			break;
+		case 'y':
+		case 'r':
+		case OPTION_REPAIR:
+			fsck->repair = true;
+			break;
+		case 'h':
+			return tool_print(help_text);
+		case 'V':
+			return tool_print_version();
+		default:
+			(void)tool_bad_option("fsck", code, argv);
+			return wrong_use_status(argv[0]);
+		}
+	}
+	if (argc - optind != 1) {
+		(void)tool_wrong_use("fsck", "needs one META, got %d arguments", argc - optind);
+		return wrong_use_status(argv[0]);
+	}
+	fsck->meta_path = argv[optind];
+	return -1;
+}
+
+int tool_fsck(int argc, char **argv)
+{
+	struct fsck fsck = {0};
+	int status;
+
+	fsck.data_paths = calloc((size_t)argc, sizeof(*fsck.data_paths));
+	fsck.problems = json_array();
+	if (fsck.data_paths == NULL || fsck.problems == NULL) {
+		log_error("fsck: %s", strerror(ENOMEM));
+		status = FSCK_OPERATION;
+		goto out;
+	}
+	status = parse_command_line(&fsck, argc, argv);
+	if (status >= 0)
+		goto out;
+	if (fsck.repair) {
+		log_error("%s: repair is not available in this version: nothing was changed; "
+			  "check with 'pinfs fsck' and copy what can be read from a mount with -o ro",
+			  fsck.meta_path);
+		status = FSCK_OPERATION;
+		goto out;
+	}
+	status = run_check(&fsck);
+out:
+	json_decref(fsck.problems);
+	free(fsck.data_paths);
+	return status;
+}
