@@ -18,7 +18,6 @@ enum lock_rank {
 	LOCK_INODES, /* a shard of the in-core inode table */
 	LOCK_ALLOC, /* a data allocation group; one at a time */
 	LOCK_META_SPACE, /* a shard of the meta part's free pages and inode slots; one at a time */
-	LOCK_LOG, /* the pool of log buffers */
 	LOCK_LEAF, /* a lock under which no other is taken */
 };
 

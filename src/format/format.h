@@ -96,9 +96,7 @@ struct fmt_super {
 	uint8_t hash_key[16]; /* SipHash key of names */
 	uint64_t created; /* seconds since the epoch */
 	uint64_t groups; /* in all arenas */
-	uint64_t log_offset; /* pool offset of the log buffers */
-	uint32_t log_count;
-	uint32_t log_size; /* bytes of each */
+	uint64_t reserved0[2];
 	uint32_t arenas; /* used entries of arena[] */
 	uint32_t state; /* FMT_STATE_ */
 	uint64_t mounts; /* read-write mounts so far */

@@ -92,9 +92,7 @@ int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct 
 
 /* Extents that one transaction may take out or change beside its visible change, without an intent. */
 #define FS_ONCE_EXTENTS 16u
-/*
- * Neighbouring extents that one transaction of a long series may touch. Where each moves many records of a page that
- * may still be too much undo (-ENOBUFS): the series goes on with half as many.
+/* Neighbouring extents that one transaction of a long series takes out or changes: what it holds in memory is bounded.
  */
 #define FS_SERIES_EXTENTS 64u
 

@@ -136,9 +136,9 @@ static int fill_range(struct fs *fs, const struct fs_inode *file, uint64_t start
 	return error;
 }
 
-/* One transaction: fillings from *index on, at most `limit`, near to each other; `edit` joins the last one. */
-static int insert_some(struct fs *fs, struct fs_inode *file, const struct fillings *fillings, size_t limit,
-		       fs_edit *edit, void *arg, size_t *index)
+/* One transaction: fillings from *index on, FS_SERIES_EXTENTS of the file at most; `edit` joins the last one. */
+static int insert_some(struct fs *fs, struct fs_inode *file, const struct fillings *fillings, fs_edit *edit, void *arg,
+		       size_t *index)
 {
 	const struct filling *filling = fillings->filling;
 	struct fmt_inode *inode;
@@ -149,7 +149,7 @@ static int insert_some(struct fs *fs, struct fs_inode *file, const struct fillin
 	error = meta_begin(fs->meta, 0, &tx);
 	if (error != 0)
 		return error;
-	for (; i < fillings->count && filling[i].rank - filling[*index].rank < limit && error == 0; i++)
+	for (; i < fillings->count && filling[i].rank - filling[*index].rank < FS_SERIES_EXTENTS && error == 0; i++)
 		error = meta_extent_insert(tx, file->media, &filling[i].extent);
 	if (error == 0 && i == fillings->count && edit != NULL) {
 		error = meta_inode_edit(tx, file->media, &inode);
@@ -190,18 +190,12 @@ static void fillings_undo(struct fs *fs, struct fs_inode *file, const struct fil
 static int preallocate(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
 {
 	struct fillings fillings = {.count = 0};
-	size_t limit = FS_SERIES_EXTENTS;
 	size_t inserted = 0;
 	int error;
 
 	error = fill_range(fs, file, start, end, &fillings);
-	while (error == 0 && inserted < fillings.count) {
-		error = insert_some(fs, file, &fillings, limit, edit, arg, &inserted);
-		if (error == -ENOBUFS && limit > 1) {
-			limit /= 2;
-			error = 0;
-		}
-	}
+	while (error == 0 && inserted < fillings.count)
+		error = insert_some(fs, file, &fillings, edit, arg, &inserted);
 	if (error == 0 && fillings.count == 0 && edit != NULL)
 		error = fs_edit_inode(fs, file, edit, arg, "fallocate");
 	if (error != 0)
@@ -254,12 +248,12 @@ struct written {
 	struct meta_extent extent[FS_SERIES_EXTENTS];
 };
 
-/* Those of blocks [*block, end), as far as `limit` extents go; *block becomes where to go on, `end` at last. */
-static int collect_written(struct fs *fs, const struct fs_inode *file, size_t limit, uint64_t *block, uint64_t end,
+/* Those of blocks [*block, end), as far as FS_SERIES_EXTENTS go; *block becomes where to go on, `end` at last. */
+static int collect_written(struct fs *fs, const struct fs_inode *file, uint64_t *block, uint64_t end,
 			   struct written *written)
 {
 	written->count = 0;
-	for (size_t i = 0; i < limit && *block < end; i++) {
+	for (size_t i = 0; i < FS_SERIES_EXTENTS && *block < end; i++) {
 		struct meta_extent extent;
 		uint64_t start;
 		int error = meta_extent_find(fs->meta, file->media, *block, &extent);
@@ -310,27 +304,18 @@ static int mark_unwritten(struct fs *fs, struct fs_inode *file, const struct wri
 static int mark_series(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole, uint64_t size)
 {
 	uint64_t block = hole->first;
-	size_t limit = FS_SERIES_EXTENTS;
 	bool done = false;
 	int error;
 
 	error = fs_hole_zero_edges(fs, file, hole);
 	while (error == 0 && !done) {
-		uint64_t next = block;
 		struct written written;
 
-		error = collect_written(fs, file, limit, &next, hole->last, &written);
+		error = collect_written(fs, file, &block, hole->last, &written);
 		if (error != 0)
 			return error;
-		done = next >= hole->last;
+		done = block >= hole->last;
 		error = mark_unwritten(fs, file, &written, done ? grow_and_clear_edit : NULL, &size);
-		if (error == 0) {
-			block = next;
-		} else if (error == -ENOBUFS && limit > 1) {
-			limit /= 2;
-			done = false;
-			error = 0;
-		}
 	}
 	return error;
 }
@@ -351,13 +336,12 @@ static int zero_range(struct fs *fs, struct fs_inode *file, uint64_t start, uint
 		return error;
 	error = fs_hole_edges_zero(fs, file, &hole, &once);
 	if (error == 0)
-		error = collect_written(fs, file, FS_SERIES_EXTENTS, &block, hole.last, &written);
+		error = collect_written(fs, file, &block, hole.last, &written);
 	if (error != 0)
 		return fs_failed(fs, error, "fallocate", file->ino);
 	if (once && block >= hole.last && written.count <= FS_ONCE_EXTENTS) {
 		error = mark_unwritten(fs, file, &written, grow_edit, &size);
-		if (error != -ENOBUFS)
-			return error == 0 ? 0 : fs_failed(fs, error, "fallocate", file->ino);
+		return error == 0 ? 0 : fs_failed(fs, error, "fallocate", file->ino);
 	}
 	error = fs_intent_set(fs, file, start, end, stamp_edit, NULL);
 	if (error != 0)

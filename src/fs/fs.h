@@ -82,8 +82,8 @@ int fs_statfs(struct fs *fs, struct statvfs *ret_statfs);
 /* ---- Names (namei.c, rename.c, readdir.c) ---- */
 
 struct fs_make {
-	mode_t mode;        /* S_IFMT and permissions, umask applied */
-	dev_t rdev;         /* device special files */
+	mode_t mode; /* S_IFMT and permissions, umask applied */
+	dev_t rdev; /* device special files */
 	const char *target; /* symlinks */
 };
 /* mknod, mkdir, symlink and create. Raises the look-up count. -EEXIST, -ENOSPC, -ENAMETOOLONG, -EMLINK, -ENOENT. */

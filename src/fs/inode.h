@@ -29,8 +29,8 @@ struct fs_inode {
 	struct lock_rw layout;
 	struct lock_rw map;
 	uint64_t lookups; /* the kernel's count; shard lock */
-	uint32_t refs;    /* operations that use it; shard lock */
-	bool evicting;    /* its last user is freeing it, or its maker has not committed yet; shard lock */
+	uint32_t refs; /* operations that use it; shard lock */
+	bool evicting; /* its last user is freeing it, or its maker has not committed yet; shard lock */
 	UT_hash_handle hh;
 };
 
@@ -48,11 +48,11 @@ struct fs {
 	struct region_part **part; /* by number */
 	unsigned parts;
 	bool read_only;
-	atomic_bool damaged;       /* a failure left memory and media apart: only reading is left */
+	atomic_bool damaged; /* a failure left memory and media apart: only reading is left */
 	char *meta_path;
-	struct lock_mutex rename;  /* LOCK_RENAME */
+	struct lock_mutex rename; /* LOCK_RENAME */
 	struct fs_shard shard[FS_SHARDS];
-	unsigned char *zeros;      /* FS_ZEROS_SIZE bytes that stay 0: what holes read as */
+	unsigned char *zeros; /* FS_ZEROS_SIZE bytes that stay 0: what holes read as */
 };
 #define FS_ZEROS_SIZE (1u << 20)
 
@@ -129,8 +129,8 @@ int fs_truncate(struct fs *fs, struct fs_inode *file, uint64_t size, void (*join
 /* evict.c: frees everything of an unlinked inode that nobody else can reach. */
 void fs_evict(struct fs *fs, struct fs_inode *inode);
 /*
- * recover.c: after the scan, before the first operation. `recovery` is what fs_recovery_note() (fs/recover.h), called for
- * each inode by the scan's visitor, has collected. Changes nothing if read-only.
+ * recover.c: after the scan, before the first operation. `recovery` is what fs_recovery_note() (fs/recover.h), called
+ * for each inode by the scan's visitor, has collected. Changes nothing if read-only.
  */
 int fs_recover(struct fs *fs, const struct fs_recovery *recovery, bool was_clean, struct message *message);
 

@@ -19,14 +19,13 @@ struct removed {
 	struct meta_extent extent[FS_SERIES_EXTENTS];
 };
 
-/* Unmaps at most `limit` pieces of blocks [start, end), the last ones; *ret_all if nothing is left there. */
-static int remove_some(struct meta_tx *tx, struct fs_inode *file, uint64_t start, uint64_t end, size_t limit,
-		       struct removed *removed, bool *ret_all)
+/* Unmaps at most FS_SERIES_EXTENTS pieces of blocks [start, end), the last ones; *ret_all if nothing is left there. */
+static int remove_some(struct meta_tx *tx, struct fs_inode *file, uint64_t start, uint64_t end, struct removed *removed,
+		       bool *ret_all)
 {
-	assert(limit <= FS_SERIES_EXTENTS);
 	removed->count = 0;
 	*ret_all = false;
-	while (removed->count < limit) {
+	while (removed->count < FS_SERIES_EXTENTS) {
 		int error = meta_extent_remove_last(tx, file->media, start, end, &removed->extent[removed->count]);
 
 		if (error == -ENOENT) {
@@ -55,7 +54,7 @@ static int free_removed(struct fs *fs, struct fs_inode *file, const struct remov
 }
 
 /* One transaction of a series; *ret_all when the range is empty and `last` was applied. */
-static int unmap_some(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, size_t limit,
+static int unmap_some(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
 		      void (*last)(struct fmt_inode *inode), bool *ret_all)
 {
 	struct removed removed;
@@ -67,7 +66,7 @@ static int unmap_some(struct fs *fs, struct fs_inode *file, uint64_t start, uint
 	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
 	if (error != 0)
 		return error;
-	error = remove_some(tx, file, start, end, limit, &removed, &all);
+	error = remove_some(tx, file, start, end, &removed, &all);
 	if (error == 0 && all && last != NULL) {
 		error = meta_inode_edit(tx, file->media, &inode);
 		if (error == 0)
@@ -99,7 +98,6 @@ static int range_empty(struct fs *fs, const struct fs_inode *file, uint64_t star
 int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
 		    void (*last)(struct fmt_inode *inode))
 {
-	size_t limit = FS_SERIES_EXTENTS;
 	bool all = false;
 	int error;
 
@@ -109,11 +107,7 @@ int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64
 			return error;
 	}
 	do {
-		error = unmap_some(fs, file, start, max_u64(start, end), limit, last, &all);
-		if (error == -ENOBUFS && limit > 1) {
-			limit /= 2;
-			error = 0;
-		}
+		error = unmap_some(fs, file, start, max_u64(start, end), last, &all);
 	} while (error == 0 && !all);
 	return error;
 }
@@ -237,7 +231,7 @@ static int take_out_once(struct fs *fs, struct fs_inode *file, uint64_t start, u
 	if (error != 0)
 		return error;
 	if (start < end) {
-		error = remove_some(tx, file, start, end, FS_SERIES_EXTENTS, &removed, &all);
+		error = remove_some(tx, file, start, end, &removed, &all);
 		assert(error != 0 || all);
 	}
 	if (error == 0)
@@ -265,8 +259,7 @@ int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t e
 		return fs_failed(fs, error, "unmapping", file->ino);
 	if (once) {
 		error = take_out_once(fs, file, hole.first, hole.last, edit, arg);
-		if (error != -ENOBUFS)
-			return error == 0 ? 0 : fs_failed(fs, error, "unmapping", file->ino);
+		return error == 0 ? 0 : fs_failed(fs, error, "unmapping", file->ino);
 	}
 	error = fs_intent_set(fs, file, start, end, edit, arg);
 	return error != 0 ? error : fs_intent_run(fs, file);

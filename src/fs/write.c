@@ -240,11 +240,6 @@ static int step_run(struct step *step, struct fs_source *source)
 	/* I: data before metadata: everything that the transaction makes visible is durable. */
 	if (error == 0)
 		error = step_commit(step);
-	/* Too big a transaction: the step ends earlier. What is copied behind its end is copied again by the next. */
-	while (error == -ENOBUFS && step->count > 1) {
-		step_cut(step, step->count / 2);
-		error = step_commit(step);
-	}
 	if (error != 0)
 		step_cut(step, 0);
 	return error;

@@ -1,4 +1,4 @@
-/* Making a pool: the heap is handed out once, here, as arenas and log buffers; nothing is allocated from it later. */
+/* Making a pool: the heap is handed out once, here, as arenas; nothing is allocated from it later. */
 #include "meta/pool.h"
 
 #include "base/arith.h"
@@ -11,13 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_SIZE (64u << 10)
-#define LOG_COUNT 32u
 /* Objects of whole chunks of 256 KiB less libpmemobj's header of 16 bytes; at most just under 16 GiB (one zone). */
 #define OBJECT_HEADER 16u
 #define ARENA_GROUPS_MAX 61440u
 #define TYPE_ARENA 1
-#define TYPE_LOG 2
 
 static int allocate(struct meta *meta, uint64_t size, uint64_t type, uint64_t *ret_offset)
 {
@@ -105,12 +102,6 @@ static int super_format(struct meta *meta, const struct meta_create_args *args)
 	memcpy(super->pool_uuid, args->pool_uuid, sizeof(super->pool_uuid));
 	randombytes_buf(super->hash_key, sizeof(super->hash_key));
 	super->created = (uint64_t)time(NULL);
-	super->log_size = LOG_SIZE;
-	super->log_count = LOG_COUNT;
-	error = allocate(meta, (uint64_t)LOG_SIZE * LOG_COUNT + 64, TYPE_LOG, &super->log_offset);
-	if (error != 0)
-		return error;
-	super->log_offset = align_up(super->log_offset, 64);
 	error = arenas_create(meta);
 	if (error != 0)
 		return error;

@@ -76,7 +76,7 @@ int meta_entry_replace(struct meta_tx *tx, const struct fmt_inode *directory, co
 
 	error = names_find(&map, name, length, &place);
 	if (error == 0)
-		error = names_edit(tx, &place, &entry);
+		error = names_edit(tx, &map, &place, &entry);
 	if (error != 0)
 		return error;
 	entry->type = (uint8_t)IFTODT(target->mode);

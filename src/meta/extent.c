@@ -72,6 +72,20 @@ static int extend_front(struct meta_tx *tx, const struct map *map, const struct 
 	return map_insert(tx, map, record->key, record->value, length);
 }
 
+/* `left` takes on `joined`, which covers `right` too. */
+static int join_both(struct meta_tx *tx, const struct map *map, const struct map_path *left,
+		     const struct map_path *right, const struct fmt_record *joined)
+{
+	uint64_t right_key = map_record(map, right)->key;
+	struct map_path path;
+	int error;
+
+	error = map_update(tx, map, left, joined->key, joined->value, joined->length);
+	if (error == 0)
+		error = map_find(map, right_key, &path);
+	return error != 0 ? error : map_remove(tx, map, &path);
+}
+
 /* Adds a record that is a hole so far, joined with its neighbours. */
 static int record_add(struct meta_tx *tx, const struct map *map, const struct fmt_record *record)
 {
@@ -101,8 +115,7 @@ static int record_add(struct meta_tx *tx, const struct map *map, const struct fm
 		joined.length += record_length(record);
 		if (has_right && continues(&joined, map_record(map, &right))) {
 			joined.length += record_length(map_record(map, &right));
-			error = map_update(tx, map, &left, joined.key, joined.value, joined.length);
-			return error != 0 ? error : map_remove(tx, map, &right);
+			return join_both(tx, map, &left, &right, &joined);
 		}
 		return map_update(tx, map, &left, joined.key, joined.value, joined.length);
 	}

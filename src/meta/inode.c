@@ -38,7 +38,7 @@ int meta_inode_edit(struct meta_tx *tx, const struct fmt_inode *inode, struct fm
 			break;
 	}
 	if (i == tx->edited.count) {
-		error = tx_edit(tx, inode, sizeof(*inode));
+		error = tx_edit_inode(tx, inode);
 		if (error == 0)
 			error = vec_push(&tx->edited, (uintptr_t)inode);
 	}

@@ -238,23 +238,84 @@ int map_first(const struct map *map, struct map_path *ret_path)
 
 /* ---- Changing a node ---- */
 
-static int node_edit(struct meta_tx *tx, struct fmt_node *node, unsigned from, unsigned to)
+static struct fmt_record make_record(const struct map *map, uint64_t key, uint64_t value, uint32_t length)
 {
-	int error = tx_edit(tx, node, offsetof(struct fmt_node, record));
+	struct fmt_record record = {.key = key, .value = value, .length = length};
 
-	if (error == 0 && to > from)
-		error = tx_edit(tx, &node->record[from], (to - from) * sizeof(node->record[0]));
+	fmt_record_seal(&record, map->seed);
+	return record;
+}
+
+static int node_own(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level, bool header,
+		    unsigned from, unsigned to);
+
+/* Moves the node at `level` to a fresh page. What points to it is changed: the record above, or the root. */
+static int node_move(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level)
+{
+	struct fmt_record *inline_record;
+	struct fmt_record *above;
+	struct fmt_map *root;
+	unsigned index;
+	uint64_t page;
+	void *address;
+	int error;
+
+	error = tx_page_move(tx, path->level[level].page, &page, &address);
+	if (error != 0)
+		return error;
+	path->level[level].node = address;
+	path->level[level].page = page;
+	if (level + 1 == path->height) {
+		error = root_edit(tx, map, &root, &inline_record);
+		if (error == 0)
+			root->root = page;
+		return error;
+	}
+	index = (unsigned)path->level[level + 1].index;
+	error = node_own(tx, map, path, level + 1, false, index, index + 1);
+	if (error != 0)
+		return error;
+	above = &path->level[level + 1].node->record[index];
+	*above = make_record(map, above->key, page, above->length);
+	return 0;
+}
+
+/*
+ * Makes the node at `level` ready for a change of its header (if `header`) and of records [from, to): fresh nodes are,
+ * others are snapshotted, or moved if that does not fit. The path follows; other paths into the map do not.
+ */
+static int node_own(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level, bool header,
+		    unsigned from, unsigned to)
+{
+	const size_t header_size = offsetof(struct fmt_node, record);
+	struct fmt_node *node = path->level[level].node;
+	size_t size = (to - from) * sizeof(node->record[0]);
+	size_t cost = (header ? tx_cost(header_size) : 0) + (size > 0 ? tx_cost(size) : 0);
+	int error = 0;
+
+	if (tx_is_fresh(tx, path->level[level].page))
+		return 0;
+	if (!tx_fits(tx, cost))
+		return node_move(tx, map, path, level);
+	if (header)
+		error = tx_edit(tx, node, header_size);
+	if (error == 0 && size > 0)
+		error = tx_edit(tx, &node->record[from], size);
 	return error;
 }
 
 /* Opens a gap at `index`; the node is not full. */
-static int node_insert(struct meta_tx *tx, struct fmt_node *node, unsigned index, const struct fmt_record *record)
+static int node_insert(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level, unsigned index,
+		       const struct fmt_record *record)
 {
-	/* The slot behind the last record is snapshotted too: it may have been live when the transaction began. */
-	int error = node_edit(tx, node, index, node->count + 1u);
+	struct fmt_node *node;
+	int error;
 
+	/* The slot behind the last record is owned too: it may have been live when the transaction began. */
+	error = node_own(tx, map, path, level, true, index, path->level[level].node->count + 1u);
 	if (error != 0)
 		return error;
+	node = path->level[level].node;
 	memmove(&node->record[index + 1], &node->record[index], (node->count - index) * sizeof(*record));
 	node->record[index] = *record;
 	node->count++;
@@ -262,12 +323,15 @@ static int node_insert(struct meta_tx *tx, struct fmt_node *node, unsigned index
 	return 0;
 }
 
-static int node_remove(struct meta_tx *tx, struct fmt_node *node, unsigned index)
+static int node_remove(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level, unsigned index)
 {
-	int error = node_edit(tx, node, index, node->count);
+	struct fmt_node *node;
+	int error;
 
+	error = node_own(tx, map, path, level, true, index, path->level[level].node->count);
 	if (error != 0)
 		return error;
+	node = path->level[level].node;
 	memmove(&node->record[index], &node->record[index + 1], (node->count - index - 1u) * sizeof(node->record[0]));
 	node->count--;
 	fmt_node_seal(node);
@@ -314,14 +378,6 @@ static int node_destroy(struct meta_tx *tx, const struct map *map, uint64_t page
 }
 
 /* ---- Insertion ---- */
-
-static struct fmt_record make_record(const struct map *map, uint64_t key, uint64_t value, uint32_t length)
-{
-	struct fmt_record record = {.key = key, .value = value, .length = length};
-
-	fmt_record_seal(&record, map->seed);
-	return record;
-}
 
 /* The inline records move to a node of their own. */
 static int root_spill(struct meta_tx *tx, const struct map *map)
@@ -374,19 +430,20 @@ static int root_grow(struct meta_tx *tx, const struct map *map, const struct fmt
 }
 
 /*
- * Moves the upper part of a full node to a new one and inserts `record` at `index` in one of both. What goes to the
- * parent comes back in `record`.
+ * Moves the upper part of the full node at `level` to a new one and inserts `record` at `index` in one of both. What
+ * goes to the parent comes back in `record`.
  */
-static int node_split(struct meta_tx *tx, const struct map *map, struct fmt_node *left, unsigned index,
+static int node_split(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level, unsigned index,
 		      struct fmt_record *record)
 {
+	struct fmt_node *left = path->level[level].node;
 	/* Appending leaves full nodes behind. */
 	unsigned kept = index == left->count ? left->count : left->count / 2u;
 	struct fmt_node *right;
 	uint64_t page;
 	int error;
 
-	error = node_create(tx, map, left->level, &page, &right);
+	error = node_create(tx, map, level, &page, &right);
 	if (error != 0)
 		return error;
 	right->count = (uint16_t)(left->count - kept);
@@ -400,14 +457,15 @@ static int node_split(struct meta_tx *tx, const struct map *map, struct fmt_node
 	}
 	fmt_node_seal(right);
 	if (kept < left->count) {
-		error = node_edit(tx, left, 0, 0);
+		error = node_own(tx, map, path, level, true, 0, 0);
 		if (error != 0)
 			return error;
+		left = path->level[level].node;
 		left->count = (uint16_t)kept;
 		fmt_node_seal(left);
 	}
 	if (index < kept) {
-		error = node_insert(tx, left, index, record);
+		error = node_insert(tx, map, path, level, index, record);
 		if (error != 0)
 			return error;
 	}
@@ -452,8 +510,8 @@ int map_insert(struct meta_tx *tx, const struct map *map, uint64_t key, uint64_t
 		unsigned index = (unsigned)(path.level[level].index + 1);
 
 		if (node->count < FMT_NODE_RECORDS)
-			return node_insert(tx, node, index, &record);
-		error = node_split(tx, map, node, index, &record);
+			return node_insert(tx, map, &path, level, index, &record);
+		error = node_split(tx, map, &path, level, index, &record);
 		if (error != 0)
 			return error;
 	}
@@ -463,20 +521,20 @@ int map_insert(struct meta_tx *tx, const struct map *map, uint64_t key, uint64_t
 int map_update(struct meta_tx *tx, const struct map *map, const struct map_path *path, uint64_t key, uint64_t value,
 	       uint32_t length)
 {
-	struct fmt_record *inline_record;
+	unsigned index = (unsigned)path->level[0].index;
+	struct map_path moved = *path;
 	struct fmt_record *record;
 	struct fmt_map *root;
 	int error;
 
 	if (path->height == 0) {
-		error = root_edit(tx, map, &root, &inline_record);
-		record = &inline_record[path->level[0].index];
+		error = root_edit(tx, map, &root, &record);
 	} else {
-		record = &path->level[0].node->record[path->level[0].index];
-		error = tx_edit(tx, record, sizeof(*record));
+		error = node_own(tx, map, &moved, 0, false, index, index + 1);
+		record = moved.level[0].node->record;
 	}
 	if (error == 0)
-		*record = make_record(map, key, value, length);
+		record[index] = make_record(map, key, value, length);
 	return error;
 }
 
@@ -485,34 +543,39 @@ int map_update(struct meta_tx *tx, const struct map *map, const struct map_path 
 #define NODE_SPARSE (FMT_NODE_RECORDS / 4)
 #define NODE_JOINED_MAX (FMT_NODE_RECORDS * 3 / 4)
 
-/* Appends right's records to left; `separator` is right's in their parent. */
-static int node_join(struct meta_tx *tx, const struct map *map, struct fmt_node *left, const struct fmt_node *right,
-		     uint64_t separator)
+/* Appends right's records to the node at `level`; `separator` is right's in their parent. */
+static int node_join(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level,
+		     const struct fmt_node *right, uint64_t separator)
 {
 	const struct fmt_record first = right->record[0];
-	int error = node_edit(tx, left, left->count, (unsigned)left->count + right->count);
+	unsigned count = path->level[level].node->count;
+	struct fmt_node *left;
+	int error;
 
+	error = node_own(tx, map, path, level, true, count, count + right->count);
 	if (error != 0)
 		return error;
-	memcpy(&left->record[left->count], right->record, right->count * sizeof(right->record[0]));
+	left = path->level[level].node;
+	memcpy(&left->record[count], right->record, right->count * sizeof(right->record[0]));
 	/* An inner node's first key is no bound (its child takes all from the node's own bound on); now it becomes one.
 	 */
-	if (left->level > 0)
-		left->record[left->count] = make_record(map, separator, first.value, first.length);
-	left->count = (uint16_t)(left->count + right->count);
+	if (level > 0)
+		left->record[count] = make_record(map, separator, first.value, first.length);
+	left->count = (uint16_t)(count + right->count);
 	fmt_node_seal(left);
 	return 0;
 }
 
 /*
- * Joins a sparse node with a neighbour under the same parent. Returns 1 if the parent's record at *ret_index is to be
- * removed (its page is dropped already), 0 if nothing was joined.
+ * Joins the sparse node at `level` with a neighbour under the same parent. Returns 1 if the parent's record at
+ * *ret_index is to be removed (its page is dropped already), 0 if nothing was joined. The path is good above `level`.
  */
-static int join_neighbours(struct meta_tx *tx, const struct map *map, const struct map_path *path, unsigned level,
+static int join_neighbours(struct meta_tx *tx, const struct map *map, struct map_path *path, unsigned level,
 			   int *ret_index)
 {
-	struct fmt_node *parent = path->level[level + 1].node;
+	const struct fmt_node *parent = path->level[level + 1].node;
 	int index = path->level[level + 1].index;
+	struct fmt_record separator;
 	struct fmt_node *left, *right;
 	int error;
 
@@ -520,19 +583,22 @@ static int join_neighbours(struct meta_tx *tx, const struct map *map, const stru
 		index--;
 	if (index < 0)
 		return 0;
-	if (!fmt_record_valid(&parent->record[index], map->seed) ||
-	    !fmt_record_valid(&parent->record[index + 1], map->seed))
+	separator = parent->record[index + 1];
+	if (!fmt_record_valid(&parent->record[index], map->seed) || !fmt_record_valid(&separator, map->seed))
 		return -EUCLEAN;
 	error = map_node(map, parent->record[index].value, level, &left);
 	if (error == 0)
-		error = map_node(map, parent->record[index + 1].value, level, &right);
+		error = map_node(map, separator.value, level, &right);
 	if (error != 0)
 		return error;
 	if (left->count + right->count > (int)NODE_JOINED_MAX)
 		return 0;
-	error = node_join(tx, map, left, right, parent->record[index + 1].key);
+	path->level[level + 1].index = index;
+	path->level[level].node = left;
+	path->level[level].page = parent->record[index].value;
+	error = node_join(tx, map, path, level, right, separator.key);
 	if (error == 0)
-		error = node_destroy(tx, map, parent->record[index + 1].value);
+		error = node_destroy(tx, map, separator.value);
 	if (error != 0)
 		return error;
 	*ret_index = index + 1;
@@ -602,29 +668,28 @@ static int root_empty(struct meta_tx *tx, const struct map *map)
 
 int map_remove(struct meta_tx *tx, const struct map *map, const struct map_path *path)
 {
-	int index = path->level[0].index;
+	struct map_path at = *path;
+	int index = at.level[0].index;
 	int error;
 
-	if (path->height == 0)
+	if (at.height == 0)
 		return inline_remove(tx, map, (unsigned)index);
-	for (unsigned level = 0; level < path->height; level++) {
-		struct fmt_node *node = path->level[level].node;
-
-		if (node->count == 1) {
-			error = node_destroy(tx, map, path->level[level].page);
+	for (unsigned level = 0; level < at.height; level++) {
+		if (at.level[level].node->count == 1) {
+			error = node_destroy(tx, map, at.level[level].page);
 			if (error != 0)
 				return error;
-			if (level + 1 == path->height)
+			if (level + 1 == at.height)
 				return root_empty(tx, map);
-			index = path->level[level + 1].index;
+			index = at.level[level + 1].index;
 			continue;
 		}
-		error = node_remove(tx, node, (unsigned)index);
+		error = node_remove(tx, map, &at, level, (unsigned)index);
 		if (error != 0)
 			return error;
-		if (level + 1 == path->height || node->count >= NODE_SPARSE)
+		if (level + 1 == at.height || at.level[level].node->count >= NODE_SPARSE)
 			break;
-		error = join_neighbours(tx, map, path, level, &index);
+		error = join_neighbours(tx, map, &at, level, &index);
 		if (error < 0)
 			return error;
 		if (error == 0)

@@ -6,6 +6,8 @@
  * first key of a node is no bound: that child begins where the node itself begins. A node has at least one record;
  * nodes under a quarter full are joined with a neighbour where both fit.
  *
+ * A node is changed in place while its snapshot fits the transaction's undo log, else copied to a fresh page (tx.c).
+ *
  * Locking: the caller's lock on the inode; see meta.h.
  */
 #ifndef PINFS_META_MAP_H
@@ -27,7 +29,7 @@ struct map {
 struct map map_of_body(struct meta *meta, const struct fmt_inode *inode);
 struct map map_of_xattrs(struct meta *meta, const struct fmt_inode *inode);
 
-/* A record and the way to it. Valid until the map changes, map_update() excepted. */
+/* A record and the way to it. Valid until the map changes: a change may move nodes to other pages. */
 struct map_path {
 	unsigned height; /* of the map: 0 if the record is inline */
 	struct {
@@ -56,7 +58,7 @@ int map_insert(struct meta_tx *tx, const struct map *map, uint64_t key, uint64_t
  */
 int map_update(struct meta_tx *tx, const struct map *map, const struct map_path *path, uint64_t key, uint64_t value,
 	       uint32_t length);
-/* Removes a record. Needs no page. */
+/* Removes a record. Takes pages only to give as many back at commit: with META_TX_RESERVE that does not fail. */
 int map_remove(struct meta_tx *tx, const struct map *map, const struct map_path *path);
 
 /* A page of the map as a node of that level, verified: -EUCLEAN. */

@@ -173,9 +173,9 @@ int meta_entry_find(struct meta *meta, const struct fmt_inode *directory, const 
 /* The caller has made sure that the name is not there. Raises the directory's size (entry count). -ENOSPC. */
 int meta_entry_insert(struct meta_tx *tx, const struct fmt_inode *directory, const char *name, size_t length,
 		      const struct fmt_inode *target);
-/* Lowers the directory's size. Needs no space. */
+/* Lowers the directory's size. With META_TX_RESERVE it does not fail for want of space. */
 int meta_entry_remove(struct meta_tx *tx, const struct fmt_inode *directory, const char *name, size_t length);
-/* Points an existing name at another inode. Needs no space. */
+/* Points an existing name at another inode. Likewise. */
 int meta_entry_replace(struct meta_tx *tx, const struct fmt_inode *directory, const char *name, size_t length,
 		       const struct fmt_inode *target);
 
@@ -221,7 +221,7 @@ ssize_t meta_xattr_get(struct meta *meta, const struct fmt_inode *inode, const c
 #define META_XATTR_REPLACE 2u /* -ENODATA if it is not */
 int meta_xattr_set(struct meta_tx *tx, const struct fmt_inode *inode, const char *name, size_t name_length,
 		   const void *value, size_t value_length, unsigned flags);
-/* -ENODATA. Needs no space. */
+/* -ENODATA. With META_TX_RESERVE it does not fail for want of space. */
 int meta_xattr_remove(struct meta_tx *tx, const struct fmt_inode *inode, const char *name, size_t name_length);
 /* Names, each with its terminating 0, as listxattr(2); returns the bytes needed; -ERANGE if capacity is not 0 and less.
  */

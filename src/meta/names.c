@@ -179,6 +179,36 @@ static int page_create(struct meta_tx *tx, const struct map *map, uint64_t *ret_
 	return 0;
 }
 
+/*
+ * Makes the page at `place` ready for a change of its header (if `header`) and of `length` bytes at unit `unit`: fresh
+ * pages are; others are snapshotted, or moved if that does not fit. The place follows, but for its path.
+ */
+static int page_own(struct meta_tx *tx, const struct map *map, struct names_place *place, bool header, unsigned unit,
+		    size_t length)
+{
+	const size_t header_size = offsetof(struct fmt_names, unit);
+	const struct fmt_record record = *map_record(map, &place->path);
+	size_t cost = (header ? tx_cost(header_size) : 0) + (length > 0 ? tx_cost(length) : 0);
+	void *address;
+	int error = 0;
+
+	if (tx_is_fresh(tx, place->page_number))
+		return 0;
+	if (tx_fits(tx, cost)) {
+		if (header)
+			error = tx_edit(tx, place->page, header_size);
+		if (error == 0 && length > 0)
+			error = tx_edit(tx, place->page->unit[unit], length);
+		return error;
+	}
+	error = tx_page_move(tx, place->page_number, &place->page_number, &address);
+	if (error != 0)
+		return error;
+	place->page = address;
+	place->name = (const struct fmt_name *)place->page->unit[place->unit];
+	return map_update(tx, map, &place->path, record.key, place->page_number, 0);
+}
+
 /* ---- Rewriting pages ---- */
 
 /* A name of a page that is rewritten: one that is there, or the new one (unit NEW). */
@@ -255,7 +285,7 @@ static int page_split(struct meta_tx *tx, const struct map *map, const struct na
 {
 	const struct fmt_record record = *map_record(map, &place->path);
 	struct item items[ITEMS_MAX];
-	uint64_t left, right;
+	uint64_t left, right, low;
 	unsigned count = 0, units = 0, half;
 	int error;
 
@@ -266,10 +296,13 @@ static int page_split(struct meta_tx *tx, const struct map *map, const struct na
 	qsort(items, count, sizeof(items[0]), compare_items);
 	for (unsigned i = 0; i < count; i++)
 		units += items[i].units;
+	/* The first page holds what is below its key too: from now on the key says so, for the right page's is among
+	 * them. */
+	low = record.key <= items[0].key ? record.key : 0;
 	half = units <= FMT_NAMES_UNITS * 3 / 4 ? count : items_half(items, count, units);
 	error = items_write(tx, map, items, half, new_name, &left);
 	if (error == 0)
-		error = map_update(tx, map, &place->path, record.key, left, 0);
+		error = map_update(tx, map, &place->path, low, left, 0);
 	if (error == 0 && half < count) {
 		error = items_write(tx, map, items + half, count - half, new_name, &right);
 		if (error == 0)
@@ -293,21 +326,18 @@ static int insert_first(struct meta_tx *tx, const struct map *map, const struct 
 	return map_insert(tx, map, 0, number, 0);
 }
 
-static int insert_in_page(struct meta_tx *tx, const struct map *map, struct fmt_names *page, unsigned unit,
+static int insert_in_page(struct meta_tx *tx, const struct map *map, struct names_place *place,
 			  const struct names_new *new_name, uint64_t key)
 {
 	size_t length = (size_t)new_units(map, new_name) * FMT_UNIT_SIZE;
 	int error;
 
 	/* Free units need no snapshot, unless a name may have been removed from them in this very transaction. */
-	if (tx->names_removed)
-		error = tx_edit(tx, page->unit[unit], length);
-	else
-		error = tx_fresh(tx, page->unit[unit], length);
+	error = page_own(tx, map, place, true, place->unit, tx->names_removed ? length : 0);
+	if (error == 0 && !tx->names_removed && !tx_is_fresh(tx, place->page_number))
+		error = tx_fresh(tx, place->page->unit[place->unit], length);
 	if (error == 0)
-		error = tx_edit(tx, page, offsetof(struct fmt_names, unit));
-	if (error == 0)
-		page_write(map, page, unit, new_name, key);
+		page_write(map, place->page, place->unit, new_name, key);
 	return error;
 }
 
@@ -341,7 +371,9 @@ int names_insert(struct meta_tx *tx, const struct map *map, const struct names_n
 	unit = page_gap(place.page, new_units(map, new_name));
 	if (unit < 0)
 		return page_split(tx, map, &place, new_name, key);
-	return insert_in_page(tx, map, place.page, (unsigned)unit, new_name, key);
+	place.unit = (unsigned)unit;
+	place.page_number = map_record(map, &place.path)->value;
+	return insert_in_page(tx, map, &place, new_name, key);
 }
 
 static unsigned page_units(const struct fmt_names *page)
@@ -360,6 +392,7 @@ static int page_join(struct meta_tx *tx, const struct map *map, const struct map
 	const struct fmt_record right_record = *map_record(map, right_path);
 	struct fmt_names *left, *right;
 	struct item items[ITEMS_MAX];
+	struct map_path path;
 	unsigned count = 0;
 	uint64_t joined;
 	int error;
@@ -382,46 +415,60 @@ static int page_join(struct meta_tx *tx, const struct map *map, const struct map
 		return error == -ENOSPC ? 0 : error;
 	error = map_update(tx, map, left_path, left_record.key, joined, 0);
 	if (error == 0)
-		error = map_remove(tx, map, right_path);
+		error = map_find(map, right_record.key, &path);
+	if (error == 0)
+		error = map_remove(tx, map, &path);
 	if (error == 0)
 		error = tx_page_drop(tx, left_record.value);
 	return error == 0 ? tx_page_drop(tx, right_record.value) : error;
 }
 
-int names_remove(struct meta_tx *tx, const struct map *map, const struct names_place *place)
+/* Joins a sparse page with the next one, or the one before. */
+static int join_sparse(struct meta_tx *tx, const struct map *map, uint64_t page_key)
 {
-	struct fmt_names *page = place->page;
-	uint64_t mask = ((1ull << place->name->units) - 1) << place->unit;
-	struct map_path neighbour = place->path;
+	struct map_path path, neighbour;
 	int error;
 
-	if (page->start == 1ull << place->unit) {
+	error = map_find(map, page_key, &path);
+	if (error != 0)
+		return error;
+	neighbour = path;
+	error = map_next(map, &neighbour);
+	if (error == 0)
+		return page_join(tx, map, &path, &neighbour);
+	if (error == -ENOENT)
+		error = map_prev(map, &neighbour);
+	if (error == 0)
+		return page_join(tx, map, &neighbour, &path);
+	return error == -ENOENT ? 0 : error;
+}
+
+int names_remove(struct meta_tx *tx, const struct map *map, struct names_place *place)
+{
+	uint64_t page_key = map_record(map, &place->path)->key;
+	uint64_t mask = ((1ull << place->name->units) - 1) << place->unit;
+	struct fmt_names *page;
+	int error;
+
+	if (place->page->start == 1ull << place->unit) {
 		error = tx_page_drop(tx, place->page_number);
 		return error != 0 ? error : map_remove(tx, map, &place->path);
 	}
-	error = tx_edit(tx, page, offsetof(struct fmt_names, unit));
+	error = page_own(tx, map, place, true, 0, 0);
 	if (error != 0)
 		return error;
 	tx->names_removed = true;
+	page = place->page;
 	page->used &= ~mask;
 	page->start &= ~mask;
 	page->fingerprint[place->unit] = 0;
 	fmt_names_seal(page);
-	if (page_units(page) > PAGE_SPARSE)
-		return 0;
-	error = map_next(map, &neighbour);
-	if (error == 0)
-		return page_join(tx, map, &place->path, &neighbour);
-	if (error == -ENOENT)
-		error = map_prev(map, &neighbour);
-	if (error == 0)
-		return page_join(tx, map, &neighbour, &place->path);
-	return error == -ENOENT ? 0 : error;
+	return page_units(page) > PAGE_SPARSE ? 0 : join_sparse(tx, map, page_key);
 }
 
-int names_edit(struct meta_tx *tx, const struct names_place *place, struct fmt_name **ret_name)
+int names_edit(struct meta_tx *tx, const struct map *map, struct names_place *place, struct fmt_name **ret_name)
 {
-	int error = tx_edit(tx, place->name, sizeof(*place->name));
+	int error = page_own(tx, map, place, false, place->unit, sizeof(*place->name));
 
 	if (error == 0)
 		*ret_name = (struct fmt_name *)(uintptr_t)place->name;

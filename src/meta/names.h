@@ -31,10 +31,10 @@ struct names_new {
 };
 /* The name is not there yet. -ENOSPC. */
 int names_insert(struct meta_tx *tx, const struct map *map, const struct names_new *new_name);
-/* Needs no page. */
-int names_remove(struct meta_tx *tx, const struct map *map, const struct names_place *place);
-/* Snapshots a name for changing; names_seal() ends it. */
-int names_edit(struct meta_tx *tx, const struct names_place *place, struct fmt_name **ret_name);
+/* Takes pages only to give as many back at commit: with META_TX_RESERVE that does not fail. */
+int names_remove(struct meta_tx *tx, const struct map *map, struct names_place *place);
+/* Makes a name's record ready for changing; names_seal() ends it. */
+int names_edit(struct meta_tx *tx, const struct map *map, struct names_place *place, struct fmt_name **ret_name);
 void names_seal(const struct map *map, struct fmt_name *name);
 
 /* The page of names at a record of the map, verified. */

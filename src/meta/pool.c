@@ -47,46 +47,17 @@ static int groups_map(struct meta *meta)
 	return 0;
 }
 
-static int log_init(struct meta *meta)
-{
-	struct log_pool *log = &meta->log;
-
-	log->free = malloc(meta->super->log_count * sizeof(*log->free));
-	if (log->free == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < meta->super->log_count; i++)
-		log->free[i] = i;
-	log->count = meta->super->log_count;
-	pthread_mutex_init(&log->lock, NULL);
-	pthread_cond_init(&log->returned, NULL);
-	return 0;
-}
-
-static void log_fini(struct meta *meta)
-{
-	if (meta->log.free == NULL)
-		return;
-	pthread_cond_destroy(&meta->log.returned);
-	pthread_mutex_destroy(&meta->log.lock);
-	free(meta->log.free);
-}
-
 int meta_attach(struct meta *meta)
 {
 	int error = groups_map(meta);
 
-	if (error == 0)
-		error = space_init(meta);
-	if (error == 0)
-		error = log_init(meta);
-	return error;
+	return error != 0 ? error : space_init(meta);
 }
 
 void meta_close(struct meta *meta)
 {
 	if (meta == NULL)
 		return;
-	log_fini(meta);
 	space_fini(meta);
 	free(meta->group);
 	if (meta->pop != NULL)
@@ -97,16 +68,16 @@ void meta_close(struct meta *meta)
 
 /* ---- Opening ---- */
 
-/* True if every place that the superblock names lies inside of the pool and apart from the others is not needed: the
- * checksum vouches for what mkfs wrote; this keeps a forged one from leading outside of the mapping. */
+/*
+ * True if every place that the superblock names lies inside of the pool. Its checksum vouches for what mkfs wrote; this
+ * keeps a forged one from leading outside of the mapping.
+ */
 static bool super_bounded(const struct fmt_super *super, uint64_t pool_size)
 {
 	uint64_t groups = 0;
 	uint64_t length;
 
-	if (super->block_size != FMT_BLOCK_SIZE || super->arenas == 0 || super->arenas > FMT_ARENAS_MAX ||
-	    super->log_count == 0 || super->log_size < 2 * FMT_BLOCK_SIZE || super->log_offset >= pool_size ||
-	    (uint64_t)super->log_count * super->log_size > pool_size - super->log_offset)
+	if (super->block_size != FMT_BLOCK_SIZE || super->arenas == 0 || super->arenas > FMT_ARENAS_MAX)
 		return false;
 	for (uint32_t i = 0; i < super->arenas; i++) {
 		const struct fmt_arena *arena = &super->arena[i];

@@ -31,14 +31,6 @@ struct space_shard {
 	uint64_t free_slots;
 };
 
-/* Preallocated undo log extensions: a deletion on a full heap needs no allocation. */
-struct log_pool {
-	pthread_mutex_t lock; /* leaf; protects free[] */
-	pthread_cond_t returned;
-	uint32_t *free; /* stack of buffer numbers */
-	uint32_t count; /* on the stack */
-};
-
 struct meta {
 	PMEMobjpool *pop;
 	struct fmt_super *super;
@@ -55,7 +47,6 @@ struct meta {
 	_Atomic uint64_t slots_free;
 	uint64_t pages_total;
 	uint64_t reserve; /* pages for META_TX_RESERVE only */
-	struct log_pool log;
 };
 
 /*
@@ -69,8 +60,7 @@ struct meta_tx {
 	uint64_t slot; /* inode slot reserved at begin, FMT_INO_NONE once used */
 	uint64_t new_inode; /* created in this transaction */
 	size_t undo_used; /* bytes of undo log so far, by libpmemobj's reckoning */
-	size_t undo_capacity;
-	int64_t log_buffer; /* number of the appended log buffer, or -1 */
+	size_t undo_pages; /* of them, for ranges of pages */
 	bool names_removed; /* units may have been freed in it: writing into free units must be undone too */
 	struct vec fresh;
 	struct vec freed;
@@ -86,13 +76,22 @@ int meta_attach(struct meta *meta);
 
 /* ---- tx.c ---- */
 
-/* Snapshots [address, +length): to be called before it is changed. */
+/* Undo log bytes that a snapshot of `length` bytes takes. */
+size_t tx_cost(size_t length);
+/* True if snapshots of pages that take `cost` more still fit. If not, the page is to be copied to a fresh one. */
+bool tx_fits(const struct meta_tx *tx, size_t cost);
+/* Snapshots a range of a page, or an inode: to be called before it is changed. -ENOBUFS: does not fit. */
 int tx_edit(struct meta_tx *tx, const void *address, size_t length);
+int tx_edit_inode(struct meta_tx *tx, const struct fmt_inode *inode);
+/* True if the page was taken in this transaction: it may be changed freely. */
+bool tx_is_fresh(const struct meta_tx *tx, uint64_t page);
 /* Has [address, +length) flushed at commit and not undone: for memory that was free when the transaction began. */
 int tx_fresh(struct meta_tx *tx, const void *address, size_t length);
-/* Takes a page, zeroed nothing; to be written whole by the caller. -ENOSPC. */
+/* Takes a page; its content is to be written whole by the caller. -ENOSPC. */
 int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address);
 int tx_page_drop(struct meta_tx *tx, uint64_t page);
+/* Copies a page to a fresh one and drops it: the caller changes what points to it. */
+int tx_page_move(struct meta_tx *tx, uint64_t page, uint64_t *ret_page, void **ret_address);
 
 /* ---- space.c ---- */
 

@@ -40,15 +40,16 @@ static uint64_t read_u64(const unsigned char *at)
 	return value;
 }
 
-static int lanes_check(const char *path, const unsigned char *head, uint64_t size, struct message *message)
+static int lanes_check(const char *path, const unsigned char *head, struct message *message)
 {
 	for (unsigned lane = 0; lane < LANES; lane++) {
 		for (unsigned i = 0; i < sizeof(lane_logs) / sizeof(lane_logs[0]); i++) {
 			const unsigned char *log = head + LANES_OFFSET + lane * LANE_SIZE + lane_logs[i].offset;
 			uint64_t next = read_u64(log + 8), capacity = read_u64(log + 16);
 
-			/* A redo log that has been carried out is left with capacity 0. */
-			if ((capacity != 0 && capacity != lane_logs[i].capacity) || next >= size || next % 8 != 0) {
+			/* A redo log that has been carried out is left with capacity 0. No log of ours has a
+			 * continuation. */
+			if ((capacity != 0 && capacity != lane_logs[i].capacity) || next != 0) {
 				message_set(message,
 					    "%s: damaged: the %s log of lane %u leads astray; run `pinfs fsck`", path,
 					    lane_logs[i].name, lane);
@@ -74,7 +75,7 @@ static int head_check(const char *path, int fd, uint64_t size, struct message *m
 		message_set(message, "%s: not a pinfs pool (no libpmemobj signature); `pinfs mkfs` makes one", path);
 		error = -EUCLEAN;
 	} else {
-		error = lanes_check(path, head, size, message);
+		error = lanes_check(path, head, message);
 	}
 	munmap(head, length);
 	return error;

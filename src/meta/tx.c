@@ -4,81 +4,63 @@
  * - Everything that was live when the transaction began is snapshotted before it is changed (tx_edit). Pages that were
  *   free are only flushed (tx_fresh): after a crash nothing reaches them.
  * - A page or slot freed in a transaction is not reused before it has committed.
- * - The lane's undo log holds 2 KiB; then one preallocated buffer is appended. libpmemobj never allocates for us, so
- *   a full heap cannot stop a deletion. Automatic log allocation is off: what would not fit fails and is undone.
+ * - The undo log of a lane holds 2 KiB, preallocated. Every transaction fits: snapshots of pages share a part of it,
+ * and a page whose snapshot would not fit is copied to a fresh page and changed there, with one pointer to it. So
+ * libpmemobj never allocates, and a full heap cannot stop a deletion.
+ *
+ * Not done: appending log buffers of ours (pmemobj_tx_log_append_buffer). Recovery in libpmemobj 1.12 takes them for
+ * its own and frees them into the heap; after a crash in such a transaction the pool does not open.
  */
 #include "base/arith.h"
 #include "meta/pool.h"
 
 #include <errno.h>
 
-#define LANE_UNDO_BYTES 2048u
+#define UNDO_BYTES 2048u
 #define UNDO_ENTRY_HEADER 24u
-#define ULOG_HEADER 64u
 #define CACHE_LINE 64u
+/* A rename edits four inodes, and nothing edits more: what is left is for pages. */
+#define UNDO_INODES (4 * 320u)
+#define UNDO_PAGES (UNDO_BYTES - UNDO_INODES)
 
-static int log_take(struct meta *meta, uint32_t *ret_buffer)
+size_t tx_cost(size_t length)
 {
-	struct log_pool *log = &meta->log;
-
-	/* Who holds a buffer never waits for another: the wait is bounded by a transaction. */
-	pthread_mutex_lock(&log->lock);
-	while (log->count == 0)
-		pthread_cond_wait(&log->returned, &log->lock);
-	*ret_buffer = log->free[--log->count];
-	pthread_mutex_unlock(&log->lock);
-	return 0;
+	return align_up(UNDO_ENTRY_HEADER + length, CACHE_LINE);
 }
 
-static void log_put(struct meta *meta, uint32_t buffer)
+bool tx_fits(const struct meta_tx *tx, size_t cost)
 {
-	struct log_pool *log = &meta->log;
-
-	pthread_mutex_lock(&log->lock);
-	log->free[log->count++] = buffer;
-	pthread_cond_signal(&log->returned);
-	pthread_mutex_unlock(&log->lock);
-}
-
-/* Makes sure that a snapshot of `length` bytes fits. */
-static int undo_reserve(struct meta_tx *tx, size_t length)
-{
-	const struct fmt_super *super = tx->meta->super;
-	/* An entry may be split at the end of the lane's own log: one more header and line. */
-	size_t need = align_up(UNDO_ENTRY_HEADER + length, CACHE_LINE) + CACHE_LINE;
-	uint32_t buffer;
-	int error;
-
-	if (tx->undo_used + need > tx->undo_capacity) {
-		if (tx->log_buffer >= 0)
-			return -ENOBUFS;
-		error = log_take(tx->meta, &buffer);
-		if (error != 0)
-			return error;
-		error = -pmemobj_tx_log_append_buffer(TX_LOG_TYPE_SNAPSHOT,
-						      (char *)tx->meta->pop + super->log_offset +
-							      (uint64_t)buffer * super->log_size,
-						      super->log_size);
-		if (error != 0) {
-			log_put(tx->meta, buffer);
-			return error;
-		}
-		tx->log_buffer = buffer;
-		tx->undo_capacity += super->log_size - ULOG_HEADER;
-		if (tx->undo_used + need > tx->undo_capacity)
-			return -ENOBUFS;
-	}
-	tx->undo_used += need;
-	return 0;
+	return tx->undo_pages + cost <= UNDO_PAGES && tx->undo_used + cost <= UNDO_BYTES;
 }
 
 int tx_edit(struct meta_tx *tx, const void *address, size_t length)
 {
-	int error = undo_reserve(tx, length);
+	size_t cost = tx_cost(length);
 
-	if (error != 0)
-		return error;
+	if (!tx_fits(tx, cost))
+		return -ENOBUFS;
+	tx->undo_pages += cost;
+	tx->undo_used += cost;
 	return -pmemobj_tx_add_range_direct(address, length);
+}
+
+int tx_edit_inode(struct meta_tx *tx, const struct fmt_inode *inode)
+{
+	size_t cost = tx_cost(sizeof(*inode));
+
+	if (tx->undo_used + cost > UNDO_BYTES)
+		return -ENOBUFS;
+	tx->undo_used += cost;
+	return -pmemobj_tx_add_range_direct(inode, sizeof(*inode));
+}
+
+bool tx_is_fresh(const struct meta_tx *tx, uint64_t page)
+{
+	for (size_t i = tx->fresh.count; i-- > 0;) {
+		if (tx->fresh.items[i] == page)
+			return true;
+	}
+	return false;
 }
 
 int tx_fresh(struct meta_tx *tx, const void *address, size_t length)
@@ -117,6 +99,16 @@ int tx_page_drop(struct meta_tx *tx, uint64_t page)
 	return vec_push(&tx->freed, page);
 }
 
+int tx_page_move(struct meta_tx *tx, uint64_t page, uint64_t *ret_page, void **ret_address)
+{
+	int error = tx_page_take(tx, ret_page, ret_address);
+
+	if (error != 0)
+		return error;
+	memcpy(*ret_address, meta_page(tx->meta, page), FMT_BLOCK_SIZE);
+	return tx_page_drop(tx, page);
+}
+
 static int begin_pmemobj(struct meta *meta)
 {
 	int error = pmemobj_tx_begin(meta->pop, NULL, TX_PARAM_NONE);
@@ -148,8 +140,7 @@ int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
 	tx->slot = FMT_INO_NONE;
 	tx->new_inode = FMT_INO_NONE;
 	tx->undo_used = 0;
-	tx->undo_capacity = LANE_UNDO_BYTES;
-	tx->log_buffer = -1;
+	tx->undo_pages = 0;
 	tx->names_removed = false;
 	if ((flags & META_TX_INODE) != 0) {
 		error = space_slot_take(meta, (flags & META_TX_RESERVE) != 0, &tx->slot);
@@ -179,8 +170,6 @@ static void tx_end(struct meta_tx *tx, const struct vec *pages, const struct vec
 {
 	struct meta *meta = tx->meta;
 
-	if (tx->log_buffer >= 0)
-		log_put(meta, (uint32_t)tx->log_buffer);
 	for (size_t i = 0; i < pages->count; i++)
 		space_page_put(meta, pages->items[i]);
 	if (tx->slot != FMT_INO_NONE)

@@ -29,7 +29,7 @@ ssize_t meta_xattr_get(struct meta *meta, const struct fmt_inode *inode, const c
 	return error != 0 ? error : (ssize_t)found->value_length;
 }
 
-static int remove_place(struct meta_tx *tx, const struct map *map, const struct names_place *place)
+static int remove_place(struct meta_tx *tx, const struct map *map, struct names_place *place)
 {
 	const struct fmt_name *name = place->name;
 	int error = 0;

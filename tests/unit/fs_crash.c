@@ -1,6 +1,6 @@
 /*
- * The data path of src/fs, cut off between its transactions: the next mount shows the old state or the new one, every
- * block is accounted for, and what was promised is finished.
+ * The data path of src/fs, cut off between its transactions and inside of them: the next mount shows the old state or
+ * the new one, every block is accounted for, and what was promised is finished.
  */
 #include "fs_model.h"
 
@@ -9,19 +9,33 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-/* The process ends before it begins its n-th transaction. */
+/* The process ends at its n-th point: before a transaction begins, or with all of it done but the commit. */
 
-static unsigned begins_left; /* 0: no crash */
+static unsigned points_left; /* 0: no crash */
 #define CRASHED 99
+
+static void point(void)
+{
+	if (points_left > 0 && --points_left == 0)
+		_exit(CRASHED);
+}
 
 int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
 {
 	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
 
 	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	if (begins_left > 0 && --begins_left == 0)
-		_exit(CRASHED);
+	point();
 	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
+}
+
+void pmemobj_tx_commit(void)
+{
+	void (*commit)(void);
+
+	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
+	point();
+	commit();
 }
 
 /* Fills the first blocks of a file whose every block is an extent of its own. */
@@ -138,7 +152,7 @@ static bool run_crash(const struct model *model, int (*run)(uint64_t ino), unsig
 			signal(fatal[i], SIG_DFL);
 		if (pool_open() != 0)
 			_exit(1);
-		begins_left = n;
+		points_left = n;
 		_exit(run(model->ino) == 0 ? 0 : 2);
 	}
 	assert_true(child > 0);
@@ -226,7 +240,7 @@ static void evictions_are_resumed(void **state)
 		pool_close();
 		crashed = run_crash(model, run_evict, n);
 		assert_int_equal(pool_open(), 0);
-		if (n > 1) {
+		if (n > 2) { /* the transaction of unlink has committed */
 			assert_int_equal(fs_lookup(pool.fs, FMT_INO_ROOT, "evict", &entry), -ENOENT);
 		} else {
 			assert_true(file_is(model, true));
@@ -249,7 +263,7 @@ static void read_only_sees_intents(void **state)
 	file_create(model, "punch");
 	fragment(model, CRASH_BLOCKS);
 	pool_close();
-	assert_true(run_crash(model, run_punch, 2));
+	assert_true(run_crash(model, run_punch, 3)); /* before its second transaction begins */
 	expect_punch(model);
 	assert_int_equal(fs_open(&options, &pool.fs, &message), 0);
 	assert_true(file_is(model, false));

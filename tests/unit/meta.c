@@ -189,6 +189,52 @@ static void test_entries(void **state)
 	assert_int_equal(space.pages_free, empty.pages_free);
 }
 
+static int compare_cookies(const void *a, const void *b)
+{
+	const struct meta_entry *left = a, *right = b;
+
+	return left->cookie < right->cookie ? -1 : left->cookie > right->cookie;
+}
+
+/*
+ * The first pages go with their names; what comes back has lower keys than the first page that is left, and splits it.
+ */
+static void test_entries_low(void **state)
+{
+	enum { NAMES = 4000 };
+	static struct meta_entry entries[NAMES];
+	uint64_t directory = make_inode(S_IFDIR | 0755);
+	uint64_t target = make_inode(S_IFREG | 0644);
+	struct meta_entry entry;
+	struct count count = {0};
+	char name[260];
+
+	(void)state;
+	for (unsigned i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(entry_insert(directory, name, target), 0);
+		assert_int_equal(meta_entry_find(pool.meta, get(directory), name, strlen(name), &entries[i]), 0);
+	}
+	qsort(entries, NAMES, sizeof(entries[0]), compare_cookies);
+	for (unsigned part = 8; part > 1; part--) {
+		unsigned removed = NAMES - NAMES / part;
+
+		for (unsigned i = 0; i < removed; i++)
+			assert_int_equal(entry_remove(directory, entries[i].name), 0);
+		for (unsigned i = removed; i-- > 0;) {
+			assert_int_equal(entry_insert(directory, entries[i].name, target), 0);
+			assert_int_equal(entry_insert(directory, entries[i].name, target), -EEXIST);
+		}
+		for (unsigned i = 0; i < NAMES; i++)
+			assert_int_equal(meta_entry_find(pool.meta, get(directory), entries[i].name,
+							 entries[i].name_length, &entry),
+					 0);
+		check_sound(directory);
+	}
+	assert_int_equal(meta_entry_iterate(pool.meta, get(directory), 0, count_entry, &count), 0);
+	assert_int_equal(count.entries, NAMES);
+}
+
 /* Insertion and removal in one transaction, undone: the units of the removed name are as they were. */
 static void test_entries_abort(void **state)
 {
@@ -647,6 +693,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_entries, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_entries_low, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_entries_abort, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extents, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extents_many, setup, teardown),
