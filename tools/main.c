@@ -78,6 +78,8 @@ int main(int argc, char **argv)
 		return TOOL_USAGE;
 	/* A closed pipe is an error that is reported, not a silent end. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* And so is a file that may not grow (RLIMIT_FSIZE). */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	name = strrchr(argv[0], '/');
 	command = find_command(name != NULL ? name + 1 : argv[0], true);
 	if (command != NULL)

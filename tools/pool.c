@@ -22,6 +22,7 @@
 #include <uuid/uuid.h>
 
 #define ROOT_MODE 0755
+#define SCAN_BYTES (1u << 20)
 
 static int system_failure(const char *path, int error, struct message *message)
 {
@@ -65,26 +66,95 @@ static int resolve(const char *path, char ret_path[PATH_MAX], struct message *me
 	return 0;
 }
 
-/* -EBUSY: another process has locked it. */
-static int check_free(const char *path, struct message *message)
+/* Locked as a mount locks it, until *ret_fd is closed. -EBUSY: another process has it. */
+static int lock_file(const char *path, int *ret_fd, struct message *message)
 {
-	int fd, holder, error = 0;
+	int fd, holder, error;
 
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return system_failure(path, -errno, message);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		error = errno == EWOULDBLOCK ? -EBUSY : -errno;
-		holder = error == -EBUSY ? holder_pid(fd) : 0;
-		if (holder > 0)
-			message_set(message, "%s: is in use by process %d: unmount it first", path, holder);
-		else if (error == -EBUSY)
-			message_set(message, "%s: is in use by another process: unmount it first", path);
-		else
-			(void)system_failure(path, error, message);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		*ret_fd = fd;
+		return 0;
 	}
+	error = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	holder = error == -EBUSY ? holder_pid(fd) : 0;
+	if (holder > 0)
+		message_set(message, "%s: is in use by process %d: unmount it first", path, holder);
+	else if (error == -EBUSY)
+		message_set(message, "%s: is in use by another process: unmount it first", path);
+	else
+		(void)system_failure(path, error, message);
 	close(fd);
 	return error;
+}
+
+/* -EBUSY: another process has it. */
+static int check_free(const char *path, struct message *message)
+{
+	int fd, error = lock_file(path, &fd, message);
+
+	if (error == 0)
+		close(fd);
+	return error;
+}
+
+/* True if all of `length` bytes at `buffer` are 0. */
+static bool is_zero(const char *buffer, size_t length)
+{
+	return length == 0 || (buffer[0] == 0 && memcmp(buffer, buffer + 1, length - 1) == 0);
+}
+
+/* Reads what is no hole in an open file, up to a byte that is not 0. */
+static int scan_zero(int fd, bool *ret_zero)
+{
+	char *buffer = malloc(SCAN_BYTES);
+	bool zero = true;
+	off_t offset = 0;
+	int error = 0;
+
+	if (buffer == NULL)
+		return -ENOMEM;
+	while (zero) {
+		off_t data = lseek(fd, offset, SEEK_DATA);
+		ssize_t got;
+
+		if (data < 0 && errno == ENXIO)
+			break;
+		/* Where holes are not known, all is read. */
+		if (data >= 0)
+			offset = data;
+		got = pread(fd, buffer, SCAN_BYTES, offset);
+		if (got <= 0) {
+			error = got < 0 ? -errno : 0;
+			break;
+		}
+		zero = is_zero(buffer, (size_t)got);
+		offset += got;
+	}
+	free(buffer);
+	if (error == 0)
+		*ret_zero = zero;
+	return error;
+}
+
+/*
+ * The probe looks at a file's ends only, and there are file systems, discs and archives that leave those zero: a file
+ * is blank if all of it is.
+ */
+static int check_blank(struct pool_file *file, struct message *message)
+{
+	int fd, error;
+
+	if (!file->blank || file->devdax)
+		return 0;
+	fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return system_failure(file->path, -errno, message);
+	error = scan_zero(fd, &file->blank);
+	close(fd);
+	return error != 0 ? system_failure(file->path, error, message) : 0;
 }
 
 static int check_existing(struct pool_file *file, const struct region_probe *probe, bool force, struct message *message)
@@ -101,6 +171,9 @@ static int check_existing(struct pool_file *file, const struct region_probe *pro
 		message_set(message, "%s: a device is taken whole: leave out its size", file->path);
 		return -EINVAL;
 	}
+	error = force ? 0 : check_blank(file, message);
+	if (error != 0)
+		return error;
 	if (!file->blank && !force) {
 		message_set(message, "%s: holds %s: --force overwrites it", file->path,
 			    probe->has_header ? "a part of a pinfs pool" : "data, maybe a pool");
@@ -169,20 +242,50 @@ static int interrupted(struct message *message)
 	return 0;
 }
 
-/* A device is not made anew: libpmemobj takes it if its first page, where a pool has its header, is zero. */
-static int wipe_header(const char *path, struct message *message)
+static int wipe_page(char *page, bool is_pmem)
 {
+	if (is_pmem) {
+		pmem_memset_persist(page, 0, FMT_BLOCK_SIZE);
+		return 0;
+	}
+	memset(page, 0, FMT_BLOCK_SIZE);
+	return pmem_msync(page, FMT_BLOCK_SIZE) == 0 ? 0 : -errno;
+}
+
+/*
+ * Zeroes the first and the last page of what is taken whole: of an old pool, so that libpmemobj takes it, and of a
+ * device that failed to become one, so that it is blank again.
+ */
+static int wipe_ends(const char *path, struct message *message)
+{
+	int is_pmem, error = 0;
 	size_t length;
-	int is_pmem;
 	char *base;
 
 	base = pmem_map_file(path, 0, 0, 0, &length, &is_pmem);
 	if (base == NULL)
 		return system_failure(path, -errno, message);
-	pmem_memset_persist(base, 0, min_u64(length, FMT_BLOCK_SIZE));
-	if (pmem_unmap(base, length) != 0)
-		return system_failure(path, -errno, message);
-	return 0;
+	if (length >= FMT_BLOCK_SIZE) {
+		error = wipe_page(base, is_pmem != 0);
+		if (error == 0)
+			error = wipe_page(base + align_down(length, FMT_BLOCK_SIZE) - FMT_BLOCK_SIZE, is_pmem != 0);
+	}
+	if (pmem_unmap(base, length) != 0 && error == 0)
+		error = -errno;
+	return error != 0 ? system_failure(path, error, message) : 0;
+}
+
+/* Locked meanwhile: it may have been mounted since we looked. */
+static int remove_file(const char *path, struct message *message)
+{
+	int fd, error = lock_file(path, &fd, message);
+
+	if (error != 0)
+		return error;
+	if (unlink(path) != 0)
+		error = system_failure(path, -errno, message);
+	close(fd);
+	return error;
 }
 
 static int make_meta(struct pool_plan *plan, const uint8_t uuid[16], struct meta **ret_meta, struct message *message)
@@ -197,14 +300,15 @@ static int make_meta(struct pool_plan *plan, const uint8_t uuid[16], struct meta
 
 	memcpy(args.pool_uuid, uuid, sizeof(args.pool_uuid));
 	/* A file is made anew rather than overwritten: nothing of an old pool can be taken for the new one's. */
-	if (plan->meta.exists && plan->meta.size != 0 && unlink(plan->meta.path) != 0)
-		return system_failure(plan->meta.path, -errno, message);
+	error = plan->meta.exists && plan->meta.size != 0 ? remove_file(plan->meta.path, message) : 0;
+	if (error != 0)
+		return error;
 	if (plan->meta.exists && plan->meta.size == 0 && !plan->meta.blank) {
-		error = wipe_header(plan->meta.path, message);
+		error = wipe_ends(plan->meta.path, message);
 		if (error != 0)
 			return error;
 	}
-	plan->meta.made = plan->meta.size != 0;
+	plan->meta.made = true;
 	error = meta_create(plan->meta.path, &args, ret_meta, message);
 	if (error == -EEXIST)
 		plan->meta.made = false; /* somebody else's, since we looked */
@@ -248,7 +352,7 @@ static int make_part(struct pool_plan *plan, size_t number, const uint8_t pool_u
 	error = region_create(&args, &record.blocks, message);
 	if (error != 0)
 		return error;
-	file->made = file->size != 0;
+	file->made = true;
 	file->bytes = record.blocks << FMT_BLOCK_SHIFT;
 	error = verify_part(file, &record, pool_uuid, message);
 	if (error != 0)
@@ -307,14 +411,38 @@ static int finish(struct pool_plan *plan, struct meta *meta, struct message *mes
 	return 0;
 }
 
+/* Zeroes a file as a whole; true if its file system can do that at once. */
+static bool wipe_file(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat attr;
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = fstat(fd, &attr) == 0 && S_ISREG(attr.st_mode) &&
+	       (fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, attr.st_size) == 0 ||
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, attr.st_size) == 0);
+	close(fd);
+	return done;
+}
+
+/* The failure that leads here is the one to report. */
+static void take_back_file(const struct pool_file *file)
+{
+	if (!file->made)
+		return;
+	if (file->size != 0)
+		(void)unlink(file->path);
+	else if (!wipe_file(file->path))
+		(void)wipe_ends(file->path, NULL);
+}
+
 static void take_back(const struct pool_plan *plan)
 {
-	for (size_t i = 0; i < plan->count; i++) {
-		if (plan->parts[i].made)
-			(void)unlink(plan->parts[i].path);
-	}
-	if (plan->meta.made)
-		(void)unlink(plan->meta.path);
+	for (size_t i = 0; i < plan->count; i++)
+		take_back_file(&plan->parts[i]);
+	take_back_file(&plan->meta);
 }
 
 int pool_make(struct pool_plan *plan, struct message *message)

@@ -17,7 +17,7 @@ struct pool_file {
 	bool exists;
 	bool devdax;
 	bool blank; /* it exists, and nothing is in it */
-	bool made; /* by this run: failure removes it */
+	bool made; /* by this run: failure removes it, or makes it blank again */
 	bool on_tmpfs; /* once it is made */
 	char durability[16]; /* once it is made */
 };

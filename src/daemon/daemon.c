@@ -137,24 +137,25 @@ static int leave_terminal(void)
 	return error;
 }
 
-/* Closes the pipe. */
-static int tell(int pipe_fd, int error, const struct message *message)
+/* Closes the pipe: *pipe_fd is -1 then, and nobody hears more. */
+static int tell(int *pipe_fd, int error, const struct message *message)
 {
 	struct report report = {.error = error, .message = *message};
 	ssize_t written;
 
 	do
-		written = write(pipe_fd, &report, sizeof(report));
+		written = write(*pipe_fd, &report, sizeof(report));
 	while (written < 0 && errno == EINTR);
-	close(pipe_fd);
+	close(*pipe_fd);
+	*pipe_fd = -1;
 	return written == (ssize_t)sizeof(report) ? 0 : -EPIPE;
 }
 
 /*
- * Opens the pool, mounts it, serves it until it is unmounted. pipe_fd: where somebody waits to hear that it is mounted;
- * -1 in the foreground. *ret_told: that was told, and from now on messages go to the log.
+ * Opens the pool, mounts it, serves it until it is unmounted. *pipe_fd: where somebody waits to hear that it is
+ * mounted; -1 in the foreground, and once that was told: from then on messages go to the log.
  */
-static int serve(struct instance *instance, int pipe_fd, bool *ret_told, struct message *message)
+static int serve(struct instance *instance, int *pipe_fd, struct message *message)
 {
 	struct daemon_signals signals;
 	struct message note;
@@ -169,7 +170,7 @@ static int serve(struct instance *instance, int pipe_fd, bool *ret_told, struct 
 	error = open_front(instance, message);
 	if (error != 0)
 		goto out;
-	if (pipe_fd >= 0)
+	if (*pipe_fd >= 0)
 		error = leave_terminal();
 	if (error == 0)
 		error = daemon_signals_start(&signals, instance->front, instance->mountpoint);
@@ -177,14 +178,12 @@ static int serve(struct instance *instance, int pipe_fd, bool *ret_told, struct 
 		goto system_error;
 
 	note_durability(instance, &note);
-	if (pipe_fd >= 0)
+	if (*pipe_fd >= 0)
 		error = tell(pipe_fd, 0, &note);
 	else if (note.text[0] != '\0')
 		log_warning("%s", note.text);
-	if (error == 0) {
-		*ret_told = true;
+	if (error == 0)
 		error = front_serve(instance->front);
-	}
 	daemon_signals_stop(&signals);
 	if (error == 0)
 		goto out;
@@ -198,19 +197,18 @@ out:
 static void __attribute__((noreturn)) run_daemon(struct instance *instance, int pipe_fd)
 {
 	struct message message = {.text = ""};
-	bool told = false;
 	int error;
 
 	if (setsid() < 0 || chdir("/") != 0) {
 		error = -errno;
 		message_set(&message, "%s: %s", instance->mountpoint, strerror(-error));
 	} else {
-		error = serve(instance, pipe_fd, &told, &message);
+		error = serve(instance, &pipe_fd, &message);
 	}
-	if (error != 0 && told)
+	if (error != 0 && pipe_fd < 0)
 		log_error("%s", message.text);
 	else if (error != 0)
-		(void)tell(pipe_fd, error, &message);
+		(void)tell(&pipe_fd, error, &message);
 	exit(error != 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
@@ -289,7 +287,7 @@ system_error:
 int daemon_mount(const struct daemon_mount *mount, struct message *ret_note, struct message *message)
 {
 	struct instance *instance;
-	bool told = false;
+	int nobody = -1;
 	int error;
 
 	message_set(ret_note, "%s", "");
@@ -309,7 +307,7 @@ int daemon_mount(const struct daemon_mount *mount, struct message *ret_note, str
 	}
 	front_log();
 	if (mount->foreground)
-		error = serve(instance, -1, &told, message);
+		error = serve(instance, &nobody, message);
 	else
 		error = start_daemon(instance, ret_note, message);
 out:

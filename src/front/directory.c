@@ -49,7 +49,7 @@ static int pack(void *arg, const struct fs_dirent *dirent)
 	size_t needed;
 
 	if (listing->plus) {
-		front_entry_param(&dirent->entry, &param);
+		front_entry_param(listing->request->front, &dirent->entry, &param);
 		if (is_dot(dirent->name))
 			param.ino = 0; /* not a look-up: the kernel counts none */
 		needed = fuse_add_direntry_plus(listing->request->req, place, room, dirent->name, &param,

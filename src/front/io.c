@@ -1,8 +1,16 @@
 /* File data: one copy between the request and the persistent memory, none in between. */
 #include "front/request.h"
 
+#include "base/arith.h"
+
 #include <errno.h>
 #include <sys/stat.h>
+
+/*
+ * Bytes that one request copies at most; callers go on. The answer's count has 32 bits, and no signal ends a request
+ * that is being answered.
+ */
+#define COPY_MAX (128u << 20)
 
 /* How the kernel shall treat an open file. */
 void front_file_opened(const struct front *front, struct fuse_file_info *fi)
@@ -130,6 +138,11 @@ void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 	front_reply_error(&request, fs_fallocate(request.front->fs, ino, mode, offset, length));
 }
 
+/*
+ * The kernel asks without writing back first what it holds dirty (by mmap, or cache=writeback): where we know of a hole
+ * there may be data, and a copy that trusts us loses it. ENOSYS makes the kernel call every cached file data to its
+ * end.
+ */
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct front_request request;
@@ -137,6 +150,10 @@ void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 
 	(void)fi;
 	front_begin(&request, req, FRONT_LSEEK);
+	if (request.front->cache != FRONT_CACHE_NONE) {
+		front_reply_error(&request, -ENOSYS);
+		return;
+	}
 	found = fs_lseek(request.front->fs, ino, offset, whence);
 	if (found < 0)
 		front_reply_error(&request, (int)found);
@@ -157,7 +174,8 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 	if (flags != 0)
 		copied = -EINVAL;
 	else
-		copied = fs_copy_range(request.front->fs, ino_in, offset_in, ino_out, offset_out, length);
+		copied = fs_copy_range(request.front->fs, ino_in, offset_in, ino_out, offset_out,
+				       min_u64(length, COPY_MAX));
 	if (copied < 0) {
 		front_reply_error(&request, (int)copied);
 		return;

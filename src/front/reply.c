@@ -15,13 +15,13 @@ static void answered(const struct front_request *request, int error)
 	front_stats_record(&request->front->stats, request->op, front_now_ns() - request->start, error);
 }
 
-void front_entry_param(const struct fs_entry *entry, struct fuse_entry_param *ret_param)
+void front_entry_param(const struct front *front, const struct fs_entry *entry, struct fuse_entry_param *ret_param)
 {
 	*ret_param = (struct fuse_entry_param){
 		.ino = entry->ino,
 		.generation = entry->generation,
 		.attr = entry->attr,
-		.attr_timeout = FRONT_FOREVER,
+		.attr_timeout = front->attr_timeout,
 		.entry_timeout = FRONT_FOREVER,
 	};
 }
@@ -43,7 +43,7 @@ void front_reply_entry(struct front_request *request, const struct fs_entry *ent
 	struct fuse_entry_param param;
 	int error;
 
-	front_entry_param(entry, &param);
+	front_entry_param(request->front, entry, &param);
 	if (fi != NULL)
 		error = fuse_reply_create(request->req, &param, fi);
 	else
@@ -63,7 +63,7 @@ void front_reply_absent(struct front_request *request)
 
 void front_reply_attr(struct front_request *request, const struct stat *attr)
 {
-	answered(request, fuse_reply_attr(request->req, attr, FRONT_FOREVER));
+	answered(request, fuse_reply_attr(request->req, attr, request->front->attr_timeout));
 }
 
 void front_reply_open(struct front_request *request, const struct fuse_file_info *fi)

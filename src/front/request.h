@@ -21,11 +21,17 @@
  * daemon is the only one that changes them, at the kernel's request.
  */
 #define FRONT_FOREVER 1.0e9
+/*
+ * With cache=writeback the kernel keeps size and times by itself, and never hears how many blocks its late writes took:
+ * it asks again after a second.
+ */
+#define FRONT_ATTR_WRITEBACK 1.0
 
 struct front {
 	struct fs *fs;
 	struct fuse_session *session;
 	enum front_cache cache;
+	double attr_timeout; /* seconds */
 	const char *mountpoint;
 	/* Set by init, before any other request is taken. */
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
@@ -62,7 +68,7 @@ void front_reply_statfs(struct front_request *request, const struct statvfs *sta
 /* Answers a question for a length, of a value or a list of xattrs. */
 void front_reply_length(struct front_request *request, size_t length);
 
-void front_entry_param(const struct fs_entry *entry, struct fuse_entry_param *ret_param);
+void front_entry_param(const struct front *front, const struct fs_entry *entry, struct fuse_entry_param *ret_param);
 
 /* attr.c */
 void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -56,6 +56,7 @@ void front_init(void *userdata, struct fuse_conn_info *conn)
 		log_warning("%s: this kernel has no writeback cache: cache=auto is used", front->mountpoint);
 		front->cache = FRONT_CACHE_AUTO;
 	}
+	front->attr_timeout = front->cache == FRONT_CACHE_WRITEBACK ? FRONT_ATTR_WRITEBACK : FRONT_FOREVER;
 	if (front->cache != FRONT_CACHE_NONE) {
 		front->no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
 		front->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 static struct fs_shard *shard_of(struct fs *fs, uint64_t ino)
@@ -41,6 +42,8 @@ static int shard_add(struct fs_shard *shard, struct fs_inode *inode)
 	if (inode->hh.tbl == NULL)
 		return -ENOMEM;
 	shard->count++;
+	if (shard->count > shard->peak)
+		shard->peak = shard->count;
 	return 0;
 }
 
@@ -48,6 +51,20 @@ static void shard_remove(struct fs_shard *shard, struct fs_inode *inode)
 {
 	HASH_DEL(shard->table, inode);
 	shard->count--;
+}
+
+#define TRIM_PEAK_MIN 1024u /* entries of a shard */
+
+/*
+ * True if most of what the shard once held is gone: time to give memory back to the system, which free(3) by itself does
+ * not after many small objects. The shard's lock is held.
+ */
+static bool shard_shrunk(struct fs_shard *shard)
+{
+	if (shard->peak < TRIM_PEAK_MIN || shard->count > shard->peak / 8)
+		return false;
+	shard->peak = shard->count;
+	return true;
 }
 
 static void inode_free(struct fs_inode *inode)
@@ -136,14 +153,19 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
  */
 static void settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode)
 {
+	bool shrunk;
+
 	if (inode->refs > 0 || inode->lookups > 0) {
 		lock_mutex_drop(&shard->lock);
 		return;
 	}
 	if (inode->media->nlink > 0 || fs_writable(fs) != 0) {
 		shard_remove(shard, inode);
+		shrunk = shard_shrunk(shard);
 		lock_mutex_drop(&shard->lock);
 		inode_free(inode);
+		if (shrunk)
+			malloc_trim(0);
 		return;
 	}
 	inode->evicting = true;
@@ -154,8 +176,11 @@ static void settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode
 	lock_mutex_take(&shard->lock);
 	if (shard_find(shard, inode->ino) == inode)
 		shard_remove(shard, inode);
+	shrunk = shard_shrunk(shard);
 	lock_mutex_drop(&shard->lock);
 	inode_free(inode);
+	if (shrunk)
+		malloc_trim(0);
 }
 
 void fs_inode_put(struct fs *fs, struct fs_inode *inode)
@@ -254,6 +279,7 @@ int fs_inodes_init(struct fs *fs)
 			goto fini_shards;
 		fs->shard[shards].table = NULL;
 		fs->shard[shards].count = 0;
+		fs->shard[shards].peak = 0;
 	}
 	return 0;
 

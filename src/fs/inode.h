@@ -40,6 +40,7 @@ struct fs_shard {
 	struct lock_mutex lock; /* LOCK_INODES; protects all below */
 	struct fs_inode *table; /* uthash by ino */
 	uint64_t count;
+	uint64_t peak; /* of count, since memory was last given back */
 };
 
 struct fs {

@@ -54,15 +54,30 @@ int fs_child_get(struct fs *fs, struct fs_inode *directory, const char *name, si
 		 struct fs_inode **ret_child)
 {
 	struct meta_entry entry;
-	struct fs_inode *child;
 	int error = meta_entry_find(fs->meta, directory->media, name, length, &entry);
 
-	if (error != 0)
-		return error;
-	error = fs_inode_get(fs, entry.ino, &child);
+	return error != 0 ? error : fs_entry_get(fs, directory, &entry, ret_child);
+}
+
+/*
+ * Damaged media only. A directory that has another parent, or is its own, would be locked out of order: it keeps its
+ * parent as long as the lock of that one is held, so the answer is good for all that goes by the order.
+ */
+static bool is_stray(const struct fs_inode *directory, const struct fs_inode *child, uint32_t generation)
+{
+	if (child->media->generation != generation || child == directory)
+		return true;
+	return fs_inode_is_dir(child) && child->media->parent != directory->ino;
+}
+
+int fs_entry_get(struct fs *fs, struct fs_inode *directory, const struct meta_entry *entry, struct fs_inode **ret_child)
+{
+	struct fs_inode *child;
+	int error = fs_inode_get(fs, entry->ino, &child);
+
 	if (error != 0)
 		return error == -ESTALE ? -EUCLEAN : error;
-	if (child->media->generation != entry.generation) {
+	if (is_stray(directory, child, entry->generation)) {
 		fs_inode_put(fs, child);
 		return -EUCLEAN;
 	}
@@ -74,15 +89,15 @@ int fs_child_get(struct fs *fs, struct fs_inode *directory, const char *name, si
 
 static int lookup_parent(struct fs *fs, struct fs_inode *directory, struct fs_inode **ret_parent)
 {
-	uint64_t parent;
-	bool removed;
+	int error = -ESTALE;
 
+	/* Under the lock: the parent stays what it is. What a removed directory calls so may be another inode by now.
+	 */
 	lock_rw_take_shared(&directory->layout);
-	parent = directory->media->parent;
-	removed = directory->media->nlink == 0;
+	if (directory->media->nlink != 0)
+		error = fs_directory_get(fs, directory->media->parent, ret_parent);
 	lock_rw_drop(&directory->layout);
-	/* What a removed directory calls its parent may be another inode by now. */
-	return removed ? -ESTALE : fs_directory_get(fs, parent, ret_parent);
+	return error;
 }
 
 static int lookup_child(struct fs *fs, struct fs_inode *directory, const char *name, struct fs_inode **ret_child)

@@ -23,6 +23,9 @@ int fs_directory_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_director
  */
 int fs_child_get(struct fs *fs, struct fs_inode *directory, const char *name, size_t length,
 		 struct fs_inode **ret_child);
+/* As fs_child_get(), of an entry that was found. */
+int fs_entry_get(struct fs *fs, struct fs_inode *directory, const struct meta_entry *entry,
+		 struct fs_inode **ret_child);
 
 /* "." or "..": names that no operation makes, removes or moves. */
 bool fs_name_is_dots(const char *name);

@@ -9,6 +9,7 @@
 
 struct reader {
 	struct fs *fs;
+	struct fs_inode *directory;
 	bool plus;
 	bool full; /* visit has had enough */
 	fs_dirent_visit *visit;
@@ -46,7 +47,7 @@ static int visit_entry(void *arg, const struct meta_entry *entry)
 	struct fs_inode *child;
 
 	/* A child that cannot be loaded is still listed: whoever looks it up learns why. */
-	if (reader->plus && fs_inode_get(reader->fs, entry->ino, &child) == 0)
+	if (reader->plus && fs_entry_get(reader->fs, reader->directory, entry, &child) == 0)
 		visit_plus(reader, entry, child);
 	else
 		visit_name(reader, entry->name, entry->cookie, entry->ino, entry->type);
@@ -62,6 +63,7 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t offset, bool plus, fs_diren
 
 	if (error != 0)
 		return error;
+	reader.directory = directory;
 	lock_rw_take_shared(&directory->layout);
 	if (offset < COOKIE_DOT)
 		visit_name(&reader, ".", COOKIE_DOT, ino, DT_DIR);

@@ -22,8 +22,9 @@ int meta_inode_get(struct meta *meta, uint64_t ino, const struct fmt_inode **ret
 
 	if (inode == NULL || fmt_inode_free(inode))
 		return -ENOENT;
+	/* A number of old, of which no lock is held: its frame may have become a page since we looked. */
 	if (!fmt_inode_valid(inode, ino))
-		return -EUCLEAN;
+		return meta_slot(meta, ino) == NULL ? -ENOENT : -EUCLEAN;
 	*ret_inode = inode;
 	return 0;
 }
@@ -78,7 +79,9 @@ int meta_inode_destroy(struct meta_tx *tx, const struct fmt_inode *inode)
 	struct fmt_inode *slot;
 	int error;
 
-	if (inode->body.count != 0 || inode->body.height != 0 || inode->xattrs.count != 0 || inode->xattrs.height != 0)
+	/* root of height 0: the target of a symlink. */
+	if (inode->body.count != 0 || inode->body.height != 0 || inode->body.root != 0 || inode->xattrs.count != 0 ||
+	    inode->xattrs.height != 0)
 		return -ENOTEMPTY;
 	error = meta_inode_edit(tx, inode, &slot);
 	if (error == 0)

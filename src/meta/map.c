@@ -150,6 +150,27 @@ static int check_record(const struct map *map, const struct map_path *path)
 	return fmt_record_valid(map_record(map, path), map->seed) ? 0 : -EUCLEAN;
 }
 
+/*
+ * The step from `path` to `moved`, if the record there is sound and on the right side. On damaged media, where a page
+ * has two parents, a walk would come back to where it was: so it ends.
+ */
+static int take_step(const struct map *map, struct map_path *path, const struct map_path *moved, bool forward)
+{
+	struct map_path begin = *path;
+	uint64_t from, to = map_record(map, moved)->key;
+	int error = check_record(map, moved);
+
+	/* Going back, it may stand before the first record of a node. */
+	if (begin.level[0].index < 0)
+		begin.level[0].index = 0;
+	from = map_record(map, &begin)->key;
+	if (error == 0 && (forward ? to <= from : to >= from))
+		error = -EUCLEAN;
+	if (error == 0)
+		*path = *moved;
+	return error;
+}
+
 int map_next(const struct map *map, struct map_path *path)
 {
 	struct map_path moved = *path;
@@ -158,18 +179,15 @@ int map_next(const struct map *map, struct map_path *path)
 	if (path->height == 0) {
 		if (path->level[0].index + 1 >= map->root->count)
 			return -ENOENT;
-		path->level[0].index++;
-		return check_record(map, path);
+		moved.level[0].index++;
+		return take_step(map, path, &moved, true);
 	}
 	for (unsigned level = 0; level < path->height; level++) {
 		if (moved.level[level].index + 1 >= moved.level[level].node->count)
 			continue;
 		moved.level[level].index++;
 		error = descend_edge(map, &moved, level, false);
-		if (error != 0)
-			return error;
-		*path = moved;
-		return check_record(map, path);
+		return error != 0 ? error : take_step(map, path, &moved, true);
 	}
 	return -ENOENT;
 }
@@ -182,18 +200,15 @@ int map_prev(const struct map *map, struct map_path *path)
 	if (path->height == 0) {
 		if (path->level[0].index <= 0)
 			return -ENOENT;
-		path->level[0].index--;
-		return check_record(map, path);
+		moved.level[0].index--;
+		return take_step(map, path, &moved, false);
 	}
 	for (unsigned level = 0; level < path->height; level++) {
 		if (moved.level[level].index <= 0)
 			continue;
 		moved.level[level].index--;
 		error = descend_edge(map, &moved, level, true);
-		if (error != 0)
-			return error;
-		*path = moved;
-		return check_record(map, path);
+		return error != 0 ? error : take_step(map, path, &moved, false);
 	}
 	return -ENOENT;
 }

@@ -1,10 +1,13 @@
 /* Trying a pool in a child process. */
 #include "meta/pool.h"
 
+#include "base/arith.h"
+#include "meta/precheck.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -12,11 +15,11 @@
 
 /* Time limit: generous for a sound pool, an end for a damaged one. */
 #define PROBE_SECONDS 20
+#define PROBE_SECONDS_MAX 86400u
 #define PROBE_BYTES_PER_SECOND (64ull << 20)
 
 struct verdict {
 	int error;
-	uint64_t pool_size;
 	struct message message;
 };
 
@@ -106,30 +109,27 @@ static int await_verdict(int fd, int seconds, struct verdict *verdict)
 
 static_assert(sizeof(struct verdict) <= 4096, "a verdict is written atomically");
 
-static int seconds_for(const char *path)
+static int seconds_for(uint64_t size)
 {
-	FILE *file = fopen(path, "re");
-	long long size = 0;
-
-	if (file != NULL) {
-		if (fseek(file, 0, SEEK_END) == 0)
-			size = ftell(file);
-		fclose(file);
-	}
-	return PROBE_SECONDS + (size > 0 ? (int)((uint64_t)size / PROBE_BYTES_PER_SECOND) : 0);
+	return PROBE_SECONDS + (int)min_u64(size / PROBE_BYTES_PER_SECOND, PROBE_SECONDS_MAX);
 }
 
 int meta_probe(const char *path, struct message *message)
 {
 	struct verdict verdict;
 	pid_t parent = getpid();
+	uint64_t size;
 	int pipe_fd[2];
+	bool devdax;
 	int status;
 	int error;
 	pid_t pid;
 
 	/* Cheap errors first, and FIFOs and the like never reach the child. */
-	if (pipe(pipe_fd) != 0)
+	error = precheck(path, &size, &devdax, message);
+	if (error != 0)
+		return error;
+	if (pipe2(pipe_fd, O_CLOEXEC) != 0)
 		return -errno;
 	pid = fork();
 	if (pid < 0) {
@@ -143,7 +143,7 @@ int meta_probe(const char *path, struct message *message)
 		child(path, pipe_fd[1], parent);
 	}
 	close(pipe_fd[1]);
-	error = await_verdict(pipe_fd[0], seconds_for(path), &verdict);
+	error = await_verdict(pipe_fd[0], seconds_for(size), &verdict);
 	close(pipe_fd[0]);
 	if (error != 0)
 		kill(pid, SIGKILL);

@@ -287,6 +287,7 @@ int meta_scan(struct meta *meta, const struct meta_visitor *visitor, struct mess
 	struct scan scan = {.meta = meta, .visitor = visitor, .message = message};
 	int error;
 
+	assert(!meta->scanned);
 	error = scan_headers(&scan);
 	for (uint64_t group = 0; error == 0 && group < meta->super->groups; group++) {
 		for (uint64_t frames = meta->state[group].inode_frames; error == 0 && frames != 0; frames &= frames - 1)

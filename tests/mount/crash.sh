@@ -3,7 +3,7 @@
 # shellcheck source=lib/harness.sh
 . "$(dirname "$0")/lib/harness.sh"
 
-ROUNDS=20
+ROUNDS=30
 ((MT_FULL == 0)) || ROUNDS=200
 
 rounds() { # OPTIONS
@@ -32,7 +32,7 @@ case_parallel_writers() {
 }
 
 case_parallel_writers_writeback() {
-	((MT_FULL)) || ROUNDS=5
+	((MT_FULL)) || ROUNDS=15
 	rounds cache=writeback
 }
 

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/harness.sh"
 
 ROWS=100000
-BATCH=25 # rows of a transaction
+BATCH=5 # rows of a transaction
 ((MT_FULL == 0)) || BATCH=1
 
 database() { # JOURNAL-MODE [OPTIONS]

@@ -303,6 +303,52 @@ static void test_damaged_inode(void **state)
 	(void)find(pool, ROOT, "file");
 }
 
+/* Makes an entry that no operation would make, or takes it away again. */
+static void entry_forge(struct pool *pool, uint64_t directory, const char *name, uint64_t target)
+{
+	const struct fmt_inode *from, *to;
+	struct meta_tx *tx;
+
+	assert_int_equal(meta_inode_get(pool->fs->meta, directory, &from), 0);
+	assert_int_equal(meta_inode_get(pool->fs->meta, target, &to), 0);
+	assert_int_equal(meta_begin(pool->fs->meta, 0, &tx), 0);
+	if (find_error(pool, directory, name) == -ENOENT)
+		assert_int_equal(meta_entry_insert(tx, from, name, strlen(name), to), 0);
+	else
+		assert_int_equal(meta_entry_remove(tx, from, name, strlen(name)), 0);
+	assert_int_equal(meta_commit(tx), 0);
+}
+
+/* A directory that contains itself, or one of another parent: not followed, so that no lock is taken out of order. */
+static void test_stray_directory(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t dir, other;
+	unsigned count = 0;
+
+	assert_int_equal(make(pool, ROOT, "dir", S_IFDIR), 0);
+	assert_int_equal(make(pool, ROOT, "other", S_IFDIR), 0);
+	dir = find(pool, ROOT, "dir");
+	other = find(pool, ROOT, "other");
+	entry_forge(pool, dir, "self", dir);
+	entry_forge(pool, dir, "up", ROOT);
+	entry_forge(pool, dir, "stray", other);
+	for (unsigned i = 0; i < 3; i++) {
+		const char *name = (const char *[]){"self", "up", "stray"}[i];
+
+		assert_int_equal(find_error(pool, dir, name), -EUCLEAN);
+		assert_int_equal(fs_rmdir(pool->fs, dir, name), -EUCLEAN);
+		assert_int_equal(fs_rename(pool->fs, dir, name, ROOT, "new", 0), -EUCLEAN);
+		assert_int_equal(fs_rename(pool->fs, ROOT, "other", dir, name, 0), -EUCLEAN);
+	}
+	assert_int_equal(fs_readdir(pool->fs, dir, 0, true, count_entry, &count), 0);
+	assert_int_equal(count, 5);
+	assert_false(fs_read_only(pool->fs));
+	entry_forge(pool, dir, "self", dir);
+	entry_forge(pool, dir, "up", ROOT);
+	entry_forge(pool, dir, "stray", other);
+}
+
 /* Killed with an unlinked file open, between any two operations. */
 static void crash(struct pool *pool)
 {
@@ -392,10 +438,19 @@ static void test_crash_everywhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		POOL_TEST(test_persistence),   POOL_TEST(test_stats),	   POOL_TEST(test_read_only),
-		POOL_TEST(test_moved_part),    POOL_TEST(test_wrong_part), cmocka_unit_test(test_missing_pool),
-		POOL_TEST(test_probe),	       POOL_TEST(test_double_use), POOL_TEST(test_failed),
-		POOL_TEST(test_damaged_inode), POOL_TEST(test_crash),	   POOL_TEST(test_crash_everywhere),
+		POOL_TEST(test_persistence),
+		POOL_TEST(test_stats),
+		POOL_TEST(test_read_only),
+		POOL_TEST(test_moved_part),
+		POOL_TEST(test_wrong_part),
+		cmocka_unit_test(test_missing_pool),
+		POOL_TEST(test_probe),
+		POOL_TEST(test_double_use),
+		POOL_TEST(test_failed),
+		POOL_TEST(test_damaged_inode),
+		POOL_TEST(test_stray_directory),
+		POOL_TEST(test_crash),
+		POOL_TEST(test_crash_everywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* The meta part against oracles in memory: names, extents, xattrs, symlinks, space, transactions, damage. */
+#include "meta/pool.h"
 #include "meta_pool.h"
 
 #include <dirent.h>
@@ -436,6 +437,31 @@ static void test_extents_many(void **state)
 	check_sound(ino);
 }
 
+/* A node with two parents, checksums and all: a walk does not go back to where it was. */
+static void test_extents_twice(void **state)
+{
+	uint64_t ino = make_inode(S_IFREG | 0644);
+	struct meta_extent extent;
+	struct fmt_node *root;
+	struct meta_tx *tx;
+
+	(void)state;
+	for (uint64_t i = 0; i < 1000; i++) {
+		extent = (struct meta_extent){2 * i, fmt_phys(0, 3 * i + 1), 1, false};
+		assert_int_equal(meta_begin(pool.meta, 0, &tx), 0);
+		assert_int_equal(meta_extent_insert(tx, get(ino), &extent), 0);
+		assert_int_equal(meta_commit(tx), 0);
+	}
+	assert_int_equal(get(ino)->body.height, 2);
+	root = meta_page(pool.meta, get(ino)->body.root);
+	assert_true(root->count > 2);
+	assert_int_equal(meta_extent_find(pool.meta, get(ino), root->record[2].key - 1, &extent), 0);
+	root->record[2].value = root->record[1].value;
+	fmt_record_seal(&root->record[2], fmt_owner_seed(ino, get(ino)->generation));
+	assert_int_equal(meta_extent_find(pool.meta, get(ino), root->record[2].key - 1, &extent), -EUCLEAN);
+	assert_int_equal(meta_extent_find(pool.meta, get(ino), root->record[1].key - 1, &extent), 0);
+}
+
 /* ---- Xattrs and symlinks ---- */
 
 static int xattr_set(uint64_t ino, const char *name, const void *value, size_t length, unsigned flags)
@@ -518,6 +544,14 @@ static void test_symlinks(void **state)
 		assert_int_equal(meta_symlink_get(pool.meta, get(ino), read_back, sizeof(read_back)), lengths[i]);
 		assert_memory_equal(target, read_back, lengths[i]);
 		target[lengths[i] - 1] = 'x';
+		/* Its page is not forgotten: first the target goes, then the inode. */
+		assert_int_equal(meta_begin(pool.meta, META_TX_RESERVE, &tx), 0);
+		if (lengths[i] > FMT_SYMLINK_INLINE_MAX) {
+			assert_int_equal(meta_inode_destroy(tx, get(ino)), -ENOTEMPTY);
+			assert_int_equal(meta_inode_strip(tx, get(ino)), 1);
+		}
+		meta_abort(tx);
+		check_sound(ino);
 	}
 }
 
@@ -657,6 +691,25 @@ static void test_held(void **state)
 	assert_non_null(strstr(message.text, pid));
 }
 
+/* What is no file is refused before anything waits for it. */
+static void test_probe_fifo(void **state)
+{
+	struct message message = {""};
+	char path[320];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/fifo", pool.folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10);
+	assert_int_equal(meta_probe(path, &message), -EINVAL);
+	assert_int_equal(meta_open(path, 0, &pool.meta, &message), -EINVAL);
+	alarm(0);
+	assert_non_null(strstr(message.text, path));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(meta_probe(pool.folder, &message), -EISDIR);
+	assert_int_equal(meta_probe("/nowhere/at/all", &message), -ENOENT);
+}
+
 /* The probe refuses what would crash or hang this process; flips in libpmemobj's own structures among it. */
 static void test_probe_damaged(void **state)
 {
@@ -697,6 +750,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_entries_abort, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extents, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extents_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extents_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_xattrs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_symlinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
@@ -704,6 +758,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_parts, setup, teardown),
 		cmocka_unit_test(test_unfinished),
 		cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_probe_fifo, setup, teardown),
 		cmocka_unit_test(test_probe_damaged),
 	};
 

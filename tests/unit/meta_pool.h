@@ -37,19 +37,24 @@ static inline void scratch_create(struct scratch *scratch, uint64_t size)
 	assert_int_equal(meta_create_finish(scratch->meta), 0);
 }
 
-/* Closes and opens the pool as another mount would. */
-static inline void scratch_reopen(struct scratch *scratch)
+/* Opens the pool as a mount would. */
+static inline void scratch_open(struct scratch *scratch)
 {
 	struct message message = {""};
-	int error;
+	int error = meta_open(scratch->meta_path, 0, &scratch->meta, &message);
 
-	meta_close(scratch->meta);
-	scratch->meta = NULL;
-	error = meta_open(scratch->meta_path, 0, &scratch->meta, &message);
 	if (error == 0)
 		error = meta_scan(scratch->meta, NULL, &message);
 	if (error != 0)
-		fail_msg("reopen: %d: %s", error, message.text);
+		fail_msg("open: %d: %s", error, message.text);
+}
+
+/* Closes and opens the pool as another mount would. */
+static inline void scratch_reopen(struct scratch *scratch)
+{
+	meta_close(scratch->meta);
+	scratch->meta = NULL;
+	scratch_open(scratch);
 }
 
 static inline void scratch_destroy(struct scratch *scratch)

@@ -105,8 +105,7 @@ def meta(folder):
 
     made = until_full(create)
     more = until_full(create_long)
-    while until_full(lambda i, n=more: os.mkdir(f'{folder}/d/dir{n}-{i}')):
-        break
+    until_full(lambda i: os.mkdir(f'{folder}/d/dir{i}'))
     st = os.statvfs(folder)
     print(f'{made} empty files, {more} symlinks, {st.f_ffree} inodes left')
     assert made > 1000 and st.f_ffree < made / 100, f'full with {made} files and {st.f_ffree} free inodes'
@@ -125,7 +124,8 @@ def meta(folder):
         else:
             os.unlink(path)
     again = until_full(lambda i: create(f'again{i}'))
-    assert again > made / 3, f'half of {made} files removed: room for {again}'
+    # Not all of it: a page of names that the new ones happen to fill finds no page free to be split into.
+    assert again > made / 8, f'half of {made} files removed: room for {again}'
     shutil.rmtree(f'{folder}/d')
     expect_space(folder, top, 'everything removed')
     os.mkdir(f'{folder}/d')
