@@ -2,8 +2,8 @@
  * Free space of the data parts, in memory only: it is what no inode's extents name, rebuilt by the scan at mount, so it
  * is exact after any crash. Blocks leave it by reserve or claim and come back by free or cancel.
  *
- * Threads: all functions may run in parallel, except init, parts, claims and fini. Each allocation group has its own lock
- * (LOCK_ALLOC), and a thread starts in a group of its own.
+ * Threads: all functions may run in parallel, except init, parts, claims and fini. Each allocation group has its own
+ * lock (LOCK_ALLOC), and a thread starts in a group of its own.
  */
 #ifndef PINFS_ALLOC_H
 #define PINFS_ALLOC_H
@@ -15,7 +15,7 @@
 struct alloc;
 
 struct alloc_run {
-	uint64_t phys;   /* fmt_phys(): part and first block */
+	uint64_t phys; /* fmt_phys(): part and first block */
 	uint32_t length; /* blocks */
 };
 
@@ -31,7 +31,7 @@ int alloc_add_part(struct alloc *alloc, uint32_t part, uint64_t first, uint64_t 
  */
 int alloc_claim(struct alloc *alloc, uint64_t phys, uint64_t length);
 
-#define ALLOC_BIG 1u     /* a big file: a new place starts at a 2 MiB boundary of a long free run where there is one */
+#define ALLOC_BIG 1u /* a big file: a new place starts at a 2 MiB boundary of a long free run where there is one */
 #define ALLOC_PARTIAL 2u /* less than `want` is welcome if there is no more; at least one block */
 
 /*
@@ -52,7 +52,7 @@ int alloc_free(struct alloc *alloc, uint64_t phys, uint64_t length);
 
 struct alloc_stats {
 	uint64_t total; /* blocks of all parts */
-	uint64_t free;  /* exact */
+	uint64_t free; /* exact */
 	uint64_t free_runs;
 	uint64_t largest_run;
 	uint64_t bad_frees; /* refused by alloc_free */

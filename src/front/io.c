@@ -108,7 +108,11 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 		front_reply_error(&request, error);
 		return;
 	}
-	written = fs_write(request.front->fs, ino, data, size, offset);
+	/* In its writeback cache the kernel keeps the times, and sends them by setattr. */
+	if (request.front->cache == FRONT_CACHE_WRITEBACK && fi->writepage)
+		written = fs_write_back(request.front->fs, ino, data, size, offset);
+	else
+		written = fs_write(request.front->fs, ino, data, size, offset);
 	if (written < 0) {
 		front_reply_error(&request, (int)written);
 		return;
@@ -117,7 +121,11 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 	front_reply_written(&request, (size_t)written);
 }
 
-/* A write is durable when it is answered. The kernel still writes back its dirty pages first; it need not ask more. */
+/*
+ * A write is durable when it is answered, and the kernel has written back its dirty pages before it asks. Not ENOSYS:
+ * the kernel would never ask again, and an fsync after the daemon's death would succeed although that write-back
+ * failed.
+ */
 void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct front_request request;
@@ -126,7 +134,7 @@ void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	(void)datasync;
 	(void)fi;
 	front_begin(&request, req, FRONT_FSYNC);
-	front_reply_error(&request, -ENOSYS);
+	front_reply_error(&request, 0);
 }
 
 void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
@@ -136,29 +144,6 @@ void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 	(void)fi;
 	front_begin(&request, req, FRONT_FALLOCATE);
 	front_reply_error(&request, fs_fallocate(request.front->fs, ino, mode, offset, length));
-}
-
-/*
- * The kernel asks without writing back first what it holds dirty (by mmap, or cache=writeback): where we know of a hole
- * there may be data, and a copy that trusts us loses it. ENOSYS makes the kernel call every cached file data to its
- * end.
- */
-void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
-{
-	struct front_request request;
-	off_t found;
-
-	(void)fi;
-	front_begin(&request, req, FRONT_LSEEK);
-	if (request.front->cache != FRONT_CACHE_NONE) {
-		front_reply_error(&request, -ENOSYS);
-		return;
-	}
-	found = fs_lseek(request.front->fs, ino, offset, whence);
-	if (found < 0)
-		front_reply_error(&request, (int)found);
-	else
-		front_reply_offset(&request, found);
 }
 
 void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,

@@ -14,6 +14,7 @@
 #include "front/stats.h"
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <time.h>
 
 /*
@@ -27,6 +28,16 @@
  */
 #define FRONT_ATTR_WRITEBACK 1.0
 
+/* seek.c: the thread that has dirty pages written back before a SEEK_DATA or SEEK_HOLE is answered. */
+struct front_seek;
+struct front_seeker {
+	pthread_t thread;
+	pthread_mutex_t lock; /* leaf; protects first and stopping */
+	pthread_cond_t wake;
+	struct front_seek *first; /* as many as processes that wait in lseek(2) */
+	bool stopping;
+};
+
 struct front {
 	struct fs *fs;
 	struct fuse_session *session;
@@ -37,6 +48,8 @@ struct front {
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
 	bool no_opendir;
 	struct timespec started; /* CLOCK_MONOTONIC */
+	struct front_seeker seeker;
+	bool seeker_stuck; /* its thread could not be joined: what it uses stays */
 	struct front_stats stats;
 };
 
@@ -104,10 +117,15 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 		 struct fuse_file_info *fi);
 void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
-void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,
 			   fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length,
 			   int flags);
+
+/* seek.c */
+void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+int front_seeker_start(struct front_seeker *seeker);
+/* Answers what is left, without the kernel's pages. False: its thread hangs in the kernel until the process ends. */
+bool front_seeker_stop(struct front_seeker *seeker);
 
 /* xattr.c */
 void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);

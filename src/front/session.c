@@ -138,9 +138,15 @@ int front_serve(struct front *front)
 
 	if (config == NULL)
 		return -ENOMEM;
+	result = front_seeker_start(&front->seeker);
+	if (result != 0) {
+		fuse_loop_cfg_destroy(config);
+		return result;
+	}
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, (unsigned)max_u64(THREADS_MIN, 2 * (uint64_t)get_nprocs()));
 	result = fuse_session_loop_mt(front->session, config);
+	front->seeker_stuck = !front_seeker_stop(&front->seeker);
 	fuse_loop_cfg_destroy(config);
 	/* Positive: a signal number, as fuse_session_exit() does not give one; negative: -errno. */
 	return result < 0 ? result : 0;
@@ -158,7 +164,7 @@ void front_unmount(struct front *front)
 
 void front_close(struct front *front)
 {
-	if (front == NULL)
+	if (front == NULL || front->seeker_stuck)
 		return;
 	fuse_session_destroy(front->session);
 	free(front);

@@ -65,7 +65,7 @@ static int copy_step(struct fs *fs, const struct pair *pair, uint64_t in, uint64
 	error = fs_gather(fs, pair->in, in, in + length, iov, FS_READ_IOV, &count, &gathered);
 	if (error != 0)
 		return error;
-	error = fs_write_step(fs, pair->out, &source, out, out + gathered, &end);
+	error = fs_write_step(fs, pair->out, &source, out, out + gathered, false, &end);
 	if (error == 0)
 		*ret_count = end - out;
 	return error;

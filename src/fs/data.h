@@ -69,12 +69,12 @@ struct fs_source {
 };
 
 /*
- * Writes [offset, end), at most FS_STEP_BYTES, in one transaction: allocates what is missing and raises the size.
- * *ret_end may be less than `end` when space ends or is in many pieces; `source` is of no more use then. The caller
- * holds layout shared and map exclusive. -ENOSPC: nothing fits.
+ * Writes [offset, end), at most FS_STEP_BYTES, in one transaction: allocates what is missing, raises the size and,
+ * unless `keep_times`, sets mtime and ctime. *ret_end may be less than `end` when space ends or is in many pieces;
+ * `source` is of no more use then. The caller holds layout shared and map exclusive. -ENOSPC: nothing fits.
  */
 int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source, uint64_t offset, uint64_t end,
-		  uint64_t *ret_end);
+		  bool keep_times, uint64_t *ret_end);
 
 /* ---- intent.c ---- */
 
@@ -85,6 +85,9 @@ struct fs_hole {
 	uint64_t tail_start, tail_end;
 };
 
+/* True if there are pages beyond the reserve: asked before a transaction that uses the reserve may leave more extents.
+ */
+bool fs_has_pages(struct fs *fs);
 struct fs_hole fs_hole_of(uint64_t start, uint64_t end);
 int fs_hole_zero_edges(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole);
 /* True if the edges read as zeros already. */
@@ -98,7 +101,8 @@ int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct 
 
 /*
  * Takes bytes [start, end) out of the file (end UINT64_MAX: all that follow). `edit` makes the change of attributes
- * that belongs to it: both become visible in one transaction. The caller holds layout and map exclusive. Never -ENOSPC.
+ * that belongs to it: both become visible in one transaction. The caller holds layout and map exclusive. -ENOSPC only
+ * with an `end`, on a full meta part, and nothing has changed then.
  */
 int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg);
 /* Sets the intent [start, end) together with `edit`; a transaction of its own. */

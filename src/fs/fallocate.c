@@ -328,6 +328,8 @@ static int zero_range(struct fs *fs, struct fs_inode *file, uint64_t start, uint
 	bool once;
 	int error;
 
+	if (!fs_has_pages(fs))
+		return -ENOSPC;
 	/* What needs space comes first and changes nothing that anybody sees. */
 	error = preallocate(fs, file, start >> FMT_BLOCK_SHIFT, fs_block_up(end), NULL, NULL);
 	if (error == 0)

@@ -126,6 +126,8 @@ void fs_read_end(struct fs *fs, struct fs_read *read);
 
 /* Returns the bytes written: all, or fewer only when space ended. -ENOSPC, -EFBIG, -EROFS, -EISDIR, -EINVAL. */
 ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
+/* As fs_write, but mtime and ctime stay: of a writer that keeps the times by itself (the kernel's writeback cache). */
+ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length);
 /* SEEK_DATA, SEEK_HOLE. -ENXIO. */
 off_t fs_lseek(struct fs *fs, uint64_t ino, off_t offset, int whence);

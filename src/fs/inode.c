@@ -56,8 +56,8 @@ static void shard_remove(struct fs_shard *shard, struct fs_inode *inode)
 #define TRIM_PEAK_MIN 1024u /* entries of a shard */
 
 /*
- * True if most of what the shard once held is gone: time to give memory back to the system, which free(3) by itself does
- * not after many small objects. The shard's lock is held.
+ * True if most of what the shard once held is gone: time to give memory back to the system, which free(3) by itself
+ * does not after many small objects. The shard's lock is held.
  */
 static bool shard_shrunk(struct fs_shard *shard)
 {
@@ -148,25 +148,24 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 }
 
 /*
- * Called with the shard's lock held after a count was lowered; drops the lock. If nobody knows the inode any more it
- * leaves the table: at once if it has links (or nothing may be written: it stays an orphan), else after its eviction.
+ * Called with the shard's lock held after a count was lowered; drops the lock. Returns true if the table has shrunk
+ * much. If nobody knows the inode any more it leaves the table: at once if it has links (or nothing may be written: it
+ * stays an orphan), else after its eviction.
  */
-static void settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode)
+static bool settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode)
 {
 	bool shrunk;
 
 	if (inode->refs > 0 || inode->lookups > 0) {
 		lock_mutex_drop(&shard->lock);
-		return;
+		return false;
 	}
 	if (inode->media->nlink > 0 || fs_writable(fs) != 0) {
 		shard_remove(shard, inode);
 		shrunk = shard_shrunk(shard);
 		lock_mutex_drop(&shard->lock);
 		inode_free(inode);
-		if (shrunk)
-			malloc_trim(0);
-		return;
+		return shrunk;
 	}
 	inode->evicting = true;
 	lock_mutex_drop(&shard->lock);
@@ -179,8 +178,7 @@ static void settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode
 	shrunk = shard_shrunk(shard);
 	lock_mutex_drop(&shard->lock);
 	inode_free(inode);
-	if (shrunk)
-		malloc_trim(0);
+	return shrunk;
 }
 
 void fs_inode_put(struct fs *fs, struct fs_inode *inode)
@@ -190,7 +188,7 @@ void fs_inode_put(struct fs *fs, struct fs_inode *inode)
 	lock_mutex_take(&shard->lock);
 	assert(inode->refs > 0);
 	inode->refs--;
-	settle(fs, shard, inode);
+	(void)settle(fs, shard, inode);
 }
 
 void fs_inode_looked_up(struct fs *fs, struct fs_inode *inode)
@@ -216,7 +214,9 @@ void fs_forget(struct fs *fs, uint64_t ino, uint64_t count)
 	}
 	/* The kernel cannot forget more than it was told; if it says so, it knows nothing of the inode now. */
 	inode->lookups -= count < inode->lookups ? count : inode->lookups;
-	settle(fs, shard, inode);
+	/* Takes milliseconds: here, where nobody waits and no lock is held. */
+	if (settle(fs, shard, inode))
+		malloc_trim(0);
 }
 
 int fs_inode_insert(struct fs *fs, struct fs_inode *inode, uint64_t ino)
@@ -299,7 +299,7 @@ void fs_inodes_fini(struct fs *fs)
 			lock_mutex_take(&shard->lock);
 			assert(shard->table->refs == 0);
 			shard->table->lookups = 0;
-			settle(fs, shard, shard->table);
+			(void)settle(fs, shard, shard->table);
 		}
 		lock_mutex_fini(&shard->lock);
 	}

@@ -112,6 +112,14 @@ int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64
 	return error;
 }
 
+bool fs_has_pages(struct fs *fs)
+{
+	struct meta_space space;
+
+	meta_space(fs->meta, &space);
+	return space.pages_free > 0;
+}
+
 struct fs_hole fs_hole_of(uint64_t start, uint64_t end)
 {
 	struct fs_hole hole;
@@ -252,6 +260,9 @@ int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t e
 	int error;
 
 	assert(lock_held(LOCK_LAYOUT) && lock_held(LOCK_MAP));
+	/* A hole in the middle leaves more extents behind: that may not go on at the expense of the reserve. */
+	if (end != UINT64_MAX && !fs_has_pages(fs))
+		return -ENOSPC;
 	error = fs_hole_edges_zero(fs, file, &hole, &once);
 	if (error == 0 && once)
 		error = is_small(fs, file, hole.first, hole.last, &once);

@@ -25,6 +25,7 @@ struct step {
 	struct fs_inode *file;
 	uint64_t offset; /* bytes */
 	uint64_t end; /* exclusive; lowered where space ended */
+	bool keep_times;
 	size_t count;
 	struct piece piece[STEP_PIECES]; /* in file order, without gaps */
 };
@@ -226,7 +227,8 @@ static int step_commit(struct step *step)
 		return error;
 	}
 	inode->size = max_u64(inode->size, step->end);
-	fs_stamp(inode);
+	if (!step->keep_times)
+		fs_stamp(inode);
 	return meta_commit(tx);
 }
 
@@ -246,9 +248,9 @@ static int step_run(struct step *step, struct fs_source *source)
 }
 
 int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source, uint64_t offset, uint64_t end,
-		  uint64_t *ret_end)
+		  bool keep_times, uint64_t *ret_end)
 {
-	struct step step = {.fs = fs, .file = file, .offset = offset, .end = end};
+	struct step step = {.fs = fs, .file = file, .offset = offset, .end = end, .keep_times = keep_times};
 	uint64_t size = file->media->size;
 	int error;
 
@@ -310,7 +312,7 @@ static int copy_in_place(const struct fs_segment *segments, size_t count, const 
 
 /* Overwrites in place; *ret_done tells if it was possible. Layout held shared, map not held. */
 static int write_in_place(struct fs *fs, struct fs_inode *file, const unsigned char *data, uint64_t offset,
-			  uint64_t end, bool *ret_done)
+			  uint64_t end, bool keep_times, bool *ret_done)
 {
 	struct fs_segment segments[IN_PLACE_SEGMENTS];
 	size_t count;
@@ -321,7 +323,7 @@ static int write_in_place(struct fs *fs, struct fs_inode *file, const unsigned c
 	lock_rw_drop(&file->map);
 	if (error == 0)
 		error = copy_in_place(segments, count, data);
-	if (error == 0 && count > 0)
+	if (error == 0 && count > 0 && !keep_times)
 		error = fs_touch(fs, file);
 	if (error != 0)
 		return fs_failed(fs, error, "write", file->ino);
@@ -331,14 +333,14 @@ static int write_in_place(struct fs *fs, struct fs_inode *file, const unsigned c
 
 /* One step of a write, by the short way or the long one. Layout held shared. */
 static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char *data, uint64_t offset, uint64_t end,
-		      uint64_t *ret_end)
+		      bool keep_times, uint64_t *ret_end)
 {
 	struct iovec iov = {.iov_base = (void *)data, .iov_len = end - offset};
 	struct fs_source source = {.iov = &iov};
 	bool done = false;
 	int error;
 
-	error = write_in_place(fs, file, data, offset, end, &done);
+	error = write_in_place(fs, file, data, offset, end, keep_times, &done);
 	if (error != 0)
 		return error;
 	if (done) {
@@ -346,12 +348,13 @@ static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char 
 		return 0;
 	}
 	lock_rw_take_exclusive(&file->map);
-	error = fs_write_step(fs, file, &source, offset, end, ret_end);
+	error = fs_write_step(fs, file, &source, offset, end, keep_times, ret_end);
 	lock_rw_drop(&file->map);
 	return error;
 }
 
-static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned char *data, size_t size, uint64_t offset)
+static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned char *data, size_t size, uint64_t offset,
+			  bool keep_times)
 {
 	uint64_t position = offset;
 	uint64_t end = offset + size;
@@ -362,12 +365,12 @@ static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned c
 	error = fs_writable(fs);
 	while (position < end && error == 0)
 		error = write_some(fs, file, data + (position - offset), position,
-				   min_u64(end, position + FS_STEP_BYTES), &position);
+				   min_u64(end, position + FS_STEP_BYTES), keep_times, &position);
 	lock_rw_drop(&file->layout);
 	return position > offset ? (ssize_t)(position - offset) : error;
 }
 
-ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset)
+static ssize_t write_number(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, bool keep_times)
 {
 	struct fs_inode *file;
 	ssize_t result;
@@ -389,7 +392,17 @@ ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off
 		result = -EFBIG;
 	else
 		result = write_file(fs, file, data, min_u64(size, (uint64_t)(FMT_FILE_SIZE_MAX - offset)),
-				    (uint64_t)offset);
+				    (uint64_t)offset, keep_times);
 	fs_inode_put(fs, file);
 	return result;
+}
+
+ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset)
+{
+	return write_number(fs, ino, data, size, offset, false);
+}
+
+ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset)
+{
+	return write_number(fs, ino, data, size, offset, true);
 }

@@ -61,6 +61,9 @@ int map_update(struct meta_tx *tx, const struct map *map, const struct map_path 
 /* Removes a record. Takes pages only to give as many back at commit: with META_TX_RESERVE that does not fail. */
 int map_remove(struct meta_tx *tx, const struct map *map, const struct map_path *path);
 
+/* The place of `key`: the path to the last record at or below it in its node; the index may be -1 in the lowest level.
+ */
+int map_descend(const struct map *map, uint64_t key, struct map_path *ret_path);
 /* A page of the map as a node of that level, verified: -EUCLEAN. */
 int map_node(const struct map *map, uint64_t page, unsigned level, struct fmt_node **ret_node);
 

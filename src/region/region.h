@@ -16,9 +16,9 @@
 #include <stdint.h>
 
 enum region_durability {
-	REGION_MSYNC = 1,     /* an ordinary file: msync(2) makes durable what its filesystem makes durable */
+	REGION_MSYNC = 1, /* an ordinary file: msync(2) makes durable what its filesystem makes durable */
 	REGION_CPU_FLUSH = 2, /* persistent memory: cache lines are flushed */
-	REGION_EADR = 3,      /* caches are flushed by the platform on power failure */
+	REGION_EADR = 3, /* caches are flushed by the platform on power failure */
 };
 
 /* How bytes reach the media. The default is libpmem; a test puts its own in place to see or drop flushes. */
@@ -36,12 +36,12 @@ extern const struct region_ops region_ops_libpmem;
 struct region_part {
 	uint32_t number;
 	uint8_t uuid[16];
-	uint64_t blocks;   /* header copies included */
+	uint64_t blocks; /* header copies included */
 	unsigned char *base; /* block 0 */
-	size_t length;     /* mapped bytes */
-	int fd;            /* open read-write (read-only if so), locked (flock) */
+	size_t length; /* mapped bytes */
+	int fd; /* open read-write (read-only if so), locked (flock) */
 	bool read_only;
-	bool map_sync;     /* mapped with MAP_SYNC, or devdax */
+	bool map_sync; /* mapped with MAP_SYNC, or devdax */
 	enum region_durability durability;
 	const struct region_ops *ops;
 	char path[4096];
@@ -52,10 +52,10 @@ struct region_probe {
 	bool exists;
 	bool devdax;
 	bool fsdax;
-	uint64_t size;      /* bytes; of a devdax node or a file */
+	uint64_t size; /* bytes; of a devdax node or a file */
 	uint64_t alignment; /* of mappings: 4096, or the devdax node's */
-	bool has_header;    /* a valid part header is there */
-	bool blank;         /* the first and last 4 KiB are zeros (or the file is empty) */
+	bool has_header; /* a valid part header is there */
+	bool blank; /* the first and last 4 KiB are zeros (or the file is empty) */
 	struct fmt_part_header header; /* if has_header */
 };
 int region_probe(const char *path, struct region_probe *ret_probe, struct message *message);
@@ -63,8 +63,8 @@ int region_probe(const char *path, struct region_probe *ret_probe, struct messag
 #define REGION_PART_BLOCKS_MIN 16u /* smallest part, headers included */
 
 /*
- * Makes a data part: with size > 0 creates the file (O_EXCL; replaces an existing one if `force`), allocates every block
- * of it (posix_fallocate) and writes both header copies; with size 0 takes an existing file or devdax node whole.
+ * Makes a data part: with size > 0 creates the file (O_EXCL; replaces an existing one if `force`), allocates every
+ * block of it (posix_fallocate) and writes both header copies; with size 0 takes an existing file or devdax node whole.
  * size is rounded down to blocks. -EEXIST: a part or other content is there and `force` is not set; -ENOSPC; -EINVAL.
  */
 struct region_create_args {
@@ -79,8 +79,8 @@ int region_create(const struct region_create_args *args, uint64_t *ret_blocks, s
 
 /*
  * Maps a part. Checks its header and its size against `expected` (uuid, pool, number, blocks) and locks it.
- * -ENOENT missing; -EUCLEAN damaged header, another pool's, or truncated; -EPROTONOSUPPORT newer format; -EBUSY locked by
- * another process (pid in `message`). `ops` NULL: region_ops_libpmem.
+ * -ENOENT missing; -EUCLEAN damaged header, another pool's, or truncated; -EPROTONOSUPPORT newer format; -EBUSY locked
+ * by another process (pid in `message`). `ops` NULL: region_ops_libpmem.
  */
 struct region_expected {
 	uint8_t pool_uuid[16];

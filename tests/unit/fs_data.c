@@ -279,6 +279,52 @@ static void comb(void **state)
 	files_delete();
 }
 
+/*
+ * Holes in the middle of a file on a full meta part: refused in time, whole, and nobody's unlink suffers. The
+ * attributes that fill it are of one file, in pages of their own.
+ */
+static void holes_leave_the_reserve(void **state)
+{
+	struct model *model = malloc(sizeof(*model));
+	unsigned count = 0, refused = 0;
+	char name[32];
+	int error = 0;
+
+	(void)state;
+	assert_non_null(model);
+	file_create(model, "holes");
+	memset(buffer, 0x5a, FILE_MAX);
+	assert_int_equal(fs_write(pool.fs, model->ino, buffer, FILE_MAX, 0), FILE_MAX);
+	memset(model->bytes, 0x5a, FILE_MAX);
+	model->size = FILE_MAX;
+	model_mark(model, 0, FILE_MAX);
+	for (size_t length = 60000; length > 500; length /= 2) {
+		for (error = 0; error == 0;) {
+			snprintf(name, sizeof(name), "user.%zu.%u", length, count++);
+			error = fs_setxattr(pool.fs, model->ino, name, buffer, length, 0);
+		}
+		assert_int_equal(error, -ENOSPC);
+	}
+	for (uint64_t at = BLOCK / 2; at + 3 * BLOCK < FILE_MAX; at += 4 * BLOCK) {
+		error = fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+				     2 * BLOCK);
+		if (error == 0)
+			model_punch(model, at, at + 2 * BLOCK);
+		else
+			assert_int_equal(error, -ENOSPC);
+		refused += error != 0;
+	}
+	assert_true(refused > 100);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_ZERO_RANGE, 3, 5 * BLOCK), -ENOSPC);
+	assert_true(file_is(model, true));
+	/* What only gives back goes on. */
+	assert_int_equal(file_truncate(model->ino, FILE_MAX / 2 + 100), 0);
+	model_truncate(model, FILE_MAX / 2 + 100);
+	assert_true(file_is(model, true));
+	file_delete(model);
+	free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +333,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(space_is_exact, pool_create, pool_destroy),
 		cmocka_unit_test_setup_teardown(comb, pool_create, pool_destroy),
 		cmocka_unit_test_setup_teardown(no_stale_bytes, pool_create, pool_destroy),
+		cmocka_unit_test_setup_teardown(holes_leave_the_reserve, pool_create, pool_destroy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
