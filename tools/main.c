@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const char help_text[] =
-	"pinfs - a file system on persistent memory, with pins\n"
+	"pinfs - a file system on persistent memory\n"
 	"\n"
 	"Usage:\n"
 	"  pinfs mkfs  [--meta-size SIZE] [--data PATH[:SIZE]]... [--force] META\n"
