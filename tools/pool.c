@@ -379,11 +379,14 @@ static int sync_directory(const char *path, struct message *message)
 	return error;
 }
 
+/* A file on tmpfs. Device nodes lie on a tmpfs too, but their memory does not. */
 static bool is_on_tmpfs(const char *path)
 {
 	struct statfs statfs_data;
+	struct stat attr;
 
-	return statfs(path, &statfs_data) == 0 && statfs_data.f_type == TMPFS_MAGIC;
+	return stat(path, &attr) == 0 && S_ISREG(attr.st_mode) && statfs(path, &statfs_data) == 0 &&
+	       statfs_data.f_type == TMPFS_MAGIC;
 }
 
 /* All is there: the names become durable, then the word that the pool is one. */

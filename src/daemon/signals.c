@@ -59,33 +59,58 @@ static void __attribute__((noreturn)) sync_in_child(const char *mountpoint)
 	_exit(0);
 }
 
-/*
- * Has the kernel write back its dirty pages (mmap, cache=writeback) while the mount still answers. In a child process:
- * the daemon must not wait for its own mount.
- */
-static void sync_mount(const char *mountpoint)
+/* Waits until done(); false if that takes too long or another signal comes. */
+static bool wait_until(bool (*done)(void *arg), void *arg)
 {
 	const struct timespec step = {.tv_nsec = SYNC_STEP_MS * 1000000L};
 	sigset_t set;
+
+	set_of_signals(&set);
+	for (unsigned i = 0; i < SYNC_STEPS; i++) {
+		if (done(arg))
+			return true;
+		if (sigtimedwait(&set, NULL, &step) > 0)
+			return false;
+	}
+	return false;
+}
+
+static bool child_ended(void *arg)
+{
+	const pid_t *child = arg;
+
+	return waitpid(*child, NULL, WNOHANG) != 0;
+}
+
+static bool written_back(void *arg)
+{
+	return front_written_back(arg);
+}
+
+/*
+ * Has the kernel write back what it holds dirty (mmap, cache=writeback), while the mount still answers. syncfs(2)
+ * starts all of it, and sends the times of files; by a child process, because the daemon must not wait for its own
+ * mount. On a FUSE mount it may return early: then each file is waited for.
+ */
+static void sync_mount(struct front *front, const char *mountpoint)
+{
+	bool synced = false;
 	pid_t child;
 
 	child = fork();
 	if (child == 0)
 		sync_in_child(mountpoint);
-	if (child < 0) {
-		log_warning("%s: cannot write back cached data before unmounting: %s", mountpoint, strerror(errno));
-		return;
+	if (child > 0) {
+		synced = wait_until(child_ended, &child);
+		if (!synced) {
+			(void)kill(child, SIGKILL);
+			(void)waitpid(child, NULL, WNOHANG);
+		}
 	}
-	set_of_signals(&set);
-	for (unsigned i = 0; i < SYNC_STEPS; i++) {
-		if (waitpid(child, NULL, WNOHANG) != 0)
-			return;
-		if (sigtimedwait(&set, NULL, &step) > 0)
-			break;
-	}
-	log_warning("%s: cached data could not be written back in time", mountpoint);
-	(void)kill(child, SIGKILL);
-	(void)waitpid(child, NULL, WNOHANG);
+	if (synced && front_write_back(front) == 0)
+		synced = wait_until(written_back, front);
+	if (!synced)
+		log_warning("%s: cached data could not be written back in time", mountpoint);
 }
 
 static void *wait_for_signals(void *arg)
@@ -100,7 +125,7 @@ static void *wait_for_signals(void *arg)
 	if (atomic_load(&signals->served))
 		return NULL;
 	log_info("%s: unmounting: %s", signals->mountpoint, strsignal(number));
-	sync_mount(signals->mountpoint);
+	sync_mount(signals->front, signals->mountpoint);
 	/* Repeated, because a signal that comes just before the loop's wait would not interrupt it. */
 	while (!atomic_load(&signals->served)) {
 		front_stop(signals->front);

@@ -3,7 +3,8 @@
  * folder.
  *
  * Life of a front: open, mount, serve (returns when the mount is gone or front_stop() was called), unmount, close.
- * Functions return 0 or -errno. Only front_stop() may be called from another thread than the one that serves.
+ * Functions return 0 or -errno. Only front_stop(), front_write_back() and
+ * front_written_back() may be called from another thread than the one that serves.
  */
 #ifndef PINFS_FRONT_H
 #define PINFS_FRONT_H
@@ -40,6 +41,12 @@ int front_serve(struct front *front);
  * handler was installed without SA_RESTART, does (src/daemon/signals.c repeats it).
  */
 void front_stop(struct front *front);
+/*
+ * Has the kernel write back all that it holds dirty, while front_serve() runs. Returns at once; done when
+ * front_written_back(). From any thread; once at a time.
+ */
+int front_write_back(struct front *front);
+bool front_written_back(const struct front *front);
 /* Unmounts if it still is mounted. No request is in progress any more. */
 void front_unmount(struct front *front);
 void front_close(struct front *front);

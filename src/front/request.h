@@ -15,6 +15,7 @@
 
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 /*
@@ -28,14 +29,15 @@
  */
 #define FRONT_ATTR_WRITEBACK 1.0
 
-/* seek.c: the thread that has dirty pages written back before a SEEK_DATA or SEEK_HOLE is answered. */
+/* seek.c: the thread that has the kernel write back its dirty pages. */
 struct front_seek;
 struct front_seeker {
 	pthread_t thread;
-	pthread_mutex_t lock; /* leaf; protects first and stopping */
+	pthread_mutex_t lock; /* leaf; protects first */
 	pthread_cond_t wake;
 	struct front_seek *first; /* as many as processes that wait in lseek(2) */
-	bool stopping;
+	atomic_bool stopping; /* set under the lock */
+	atomic_bool written_back; /* since front_write_back() was called */
 };
 
 struct front {
@@ -123,6 +125,9 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 
 /* seek.c */
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+/* May be asked from init on; answers between start and stop. */
+void front_seeker_init(struct front_seeker *seeker);
+void front_seeker_fini(struct front_seeker *seeker);
 int front_seeker_start(struct front_seeker *seeker);
 /* Answers what is left, without the kernel's pages. False: its thread hangs in the kernel until the process ends. */
 bool front_seeker_stop(struct front_seeker *seeker);

@@ -1,10 +1,11 @@
 /*
- * SEEK_DATA and SEEK_HOLE. The kernel asks without writing back first what it holds dirty (stored by mmap, or with
- * cache=writeback): where the daemon knows of a hole there may be data, and a copy that trusts the answer loses it. So
- * the pages are written back before the answer, by an invalidation.
+ * Having the kernel write back what it holds dirty (stored by mmap, or with cache=writeback), by invalidations: the
+ * kernel answers one after its WRITE requests have been answered. By the workers, so it is not sent by one of them: one
+ * thread does nothing else, with no lock held, and nothing waits for it but those who asked.
  *
- * The kernel answers the invalidation after its WRITE requests have been answered: by the workers, so it is not sent by
- * one of them. One thread does nothing else; nothing waits for it but those who asked.
+ * SEEK_DATA and SEEK_HOLE need it: the kernel asks for them without writing back first; where the daemon knows of a
+ * hole there may be data, and a copy that trusts the answer loses it. And the end of the daemon needs it: syncfs(2) on
+ * a FUSE mount starts the writing and does not wait for it.
  */
 #include "front/request.h"
 
@@ -17,6 +18,7 @@ struct front_seek {
 	fuse_ino_t ino;
 	off_t offset;
 	int whence;
+	struct front *everything; /* not a request: all known files are to be written back */
 };
 
 static void answer(struct front_request *request, fuse_ino_t ino, off_t offset, int whence)
@@ -44,6 +46,21 @@ static struct front_seek *take(struct front_seeker *seeker, bool *ret_stopping)
 	return seek;
 }
 
+static int invalidate_file(void *arg, uint64_t ino)
+{
+	struct front *front = arg;
+
+	(void)fuse_lowlevel_notify_inval_inode(front->session, ino, 0, 0);
+	return front->seeker.stopping ? -ECANCELED : 0;
+}
+
+static void write_back_everything(struct front *front)
+{
+	if (fs_visit_known_files(front->fs, invalidate_file, front) != 0)
+		log_warning("%s: cached data may not have been written back", front->mountpoint);
+	atomic_store(&front->seeker.written_back, true);
+}
+
 static void *serve(void *arg)
 {
 	struct front_seeker *seeker = arg;
@@ -51,6 +68,11 @@ static void *serve(void *arg)
 	bool stopping;
 
 	while ((seek = take(seeker, &stopping)) != NULL) {
+		if (seek->everything != NULL) {
+			write_back_everything(seek->everything);
+			free(seek);
+			continue;
+		}
 		/* No lock is held. Fails if the kernel has nothing of the file; once the workers stop nobody would
 		 * answer. */
 		if (!stopping && seek->offset >= 0)
@@ -62,20 +84,24 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-int front_seeker_start(struct front_seeker *seeker)
+void front_seeker_init(struct front_seeker *seeker)
 {
-	int error;
-
 	seeker->first = NULL;
-	seeker->stopping = false;
+	atomic_init(&seeker->stopping, false);
+	atomic_init(&seeker->written_back, false);
 	pthread_mutex_init(&seeker->lock, NULL);
 	pthread_cond_init(&seeker->wake, NULL);
-	error = pthread_create(&seeker->thread, NULL, serve, seeker);
-	if (error != 0) {
-		pthread_cond_destroy(&seeker->wake);
-		pthread_mutex_destroy(&seeker->lock);
-	}
-	return -error;
+}
+
+void front_seeker_fini(struct front_seeker *seeker)
+{
+	pthread_cond_destroy(&seeker->wake);
+	pthread_mutex_destroy(&seeker->lock);
+}
+
+int front_seeker_start(struct front_seeker *seeker)
+{
+	return -pthread_create(&seeker->thread, NULL, serve, seeker);
 }
 
 #define STOP_SECONDS 5
@@ -85,24 +111,30 @@ bool front_seeker_stop(struct front_seeker *seeker)
 	struct timespec end;
 
 	pthread_mutex_lock(&seeker->lock);
-	seeker->stopping = true;
+	atomic_store(&seeker->stopping, true);
 	pthread_cond_signal(&seeker->wake);
 	pthread_mutex_unlock(&seeker->lock);
 	/* An invalidation under way may wait for writes that no worker takes any more: it ends with the process. */
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += STOP_SECONDS;
-	if (pthread_timedjoin_np(seeker->thread, NULL, &end) != 0)
-		return false;
-	pthread_cond_destroy(&seeker->wake);
-	pthread_mutex_destroy(&seeker->lock);
-	return true;
+	return pthread_timedjoin_np(seeker->thread, NULL, &end) == 0;
+}
+
+static void add(struct front_seeker *seeker, struct front_seek *seek)
+{
+	struct front_seek **last;
+
+	pthread_mutex_lock(&seeker->lock);
+	for (last = &seeker->first; *last != NULL; last = &(*last)->next)
+		;
+	*last = seek;
+	pthread_cond_signal(&seeker->wake);
+	pthread_mutex_unlock(&seeker->lock);
 }
 
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct front_request request;
-	struct front_seeker *seeker;
-	struct front_seek **last;
 	struct front_seek *seek;
 
 	(void)fi;
@@ -117,11 +149,22 @@ void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 		return;
 	}
 	*seek = (struct front_seek){.request = request, .ino = ino, .offset = offset, .whence = whence};
-	seeker = &request.front->seeker;
-	pthread_mutex_lock(&seeker->lock);
-	for (last = &seeker->first; *last != NULL; last = &(*last)->next)
-		;
-	*last = seek;
-	pthread_cond_signal(&seeker->wake);
-	pthread_mutex_unlock(&seeker->lock);
+	add(&request.front->seeker, seek);
+}
+
+int front_write_back(struct front *front)
+{
+	struct front_seek *seek = calloc(1, sizeof(*seek));
+
+	if (seek == NULL)
+		return -ENOMEM;
+	seek->everything = front;
+	atomic_store(&front->seeker.written_back, false);
+	add(&front->seeker, seek);
+	return 0;
+}
+
+bool front_written_back(const struct front *front)
+{
+	return atomic_load(&front->seeker.written_back);
 }

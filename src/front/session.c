@@ -115,6 +115,7 @@ int front_open(struct fs *fs, const struct front_options *options, struct front 
 		error = -EINVAL;
 		goto out;
 	}
+	front_seeker_init(&front->seeker);
 	*ret_front = front;
 	front = NULL;
 out:
@@ -167,6 +168,7 @@ void front_close(struct front *front)
 	if (front == NULL || front->seeker_stuck)
 		return;
 	fuse_session_destroy(front->session);
+	front_seeker_fini(&front->seeker);
 	free(front);
 }
 

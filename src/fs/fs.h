@@ -58,6 +58,12 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry 
 /* Lowers the count; an inode without count and links is evicted here, its blocks freed. Unknown numbers are ignored. */
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
+/*
+ * Calls visit for the number of each regular file that the kernel knows, with no lock held: some may be forgotten by
+ * then. A non-zero return ends it and is passed on. -ENOMEM.
+ */
+int fs_visit_known_files(struct fs *fs, int (*visit)(void *arg, uint64_t ino), void *arg);
+
 /* ---- Attributes (attr.c) ---- */
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr);

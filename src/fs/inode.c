@@ -219,6 +219,44 @@ void fs_forget(struct fs *fs, uint64_t ino, uint64_t count)
 		malloc_trim(0);
 }
 
+/* The numbers of a shard's regular files that have look-ups; the caller frees them. */
+static int shard_known_files(struct fs_shard *shard, uint64_t **ret_inos, size_t *ret_count)
+{
+	struct fs_inode *inode;
+	uint64_t *inos;
+	size_t count = 0;
+	int error = 0;
+
+	lock_mutex_take(&shard->lock);
+	inos = malloc((shard->count + 1) * sizeof(*inos));
+	if (inos == NULL)
+		error = -ENOMEM;
+	for (inode = shard->table; error == 0 && inode != NULL; inode = inode->hh.next) {
+		if (inode->lookups > 0 && S_ISREG(inode->type))
+			inos[count++] = inode->ino;
+	}
+	lock_mutex_drop(&shard->lock);
+	*ret_inos = inos;
+	*ret_count = count;
+	return error;
+}
+
+int fs_visit_known_files(struct fs *fs, int (*visit)(void *arg, uint64_t ino), void *arg)
+{
+	int error = 0;
+
+	for (unsigned i = 0; error == 0 && i < FS_SHARDS; i++) {
+		uint64_t *inos;
+		size_t count;
+
+		error = shard_known_files(&fs->shard[i], &inos, &count);
+		for (size_t j = 0; error == 0 && j < count; j++)
+			error = visit(arg, inos[j]);
+		free(inos);
+	}
+	return error;
+}
+
 int fs_inode_insert(struct fs *fs, struct fs_inode *inode, uint64_t ino)
 {
 	struct fs_shard *shard = shard_of(fs, ino);

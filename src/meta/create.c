@@ -30,7 +30,7 @@ static int allocate(struct meta *meta, uint64_t size, uint64_t type, uint64_t *r
 static int arenas_create(struct meta *meta)
 {
 	struct fmt_super *super = meta->super;
-	uint64_t groups = min_u64(ARENA_GROUPS_MAX, meta->pool_size / FMT_GROUP_SIZE);
+	uint64_t groups = min_u64(ARENA_GROUPS_MAX, meta->file.size / FMT_GROUP_SIZE);
 	int error;
 
 	while (groups > 0 && super->arenas < FMT_ARENAS_MAX) {
@@ -142,7 +142,7 @@ int meta_create(const char *path, const struct meta_create_args *args, struct me
 		error = create_failed(path, args->size, message);
 		goto close;
 	}
-	error = precheck(path, &meta->pool_size, &meta->devdax, message);
+	error = precheck(path, &meta->file, message);
 	if (error != 0)
 		goto close;
 	meta->super = pmemobj_direct(pmemobj_root(meta->pop, sizeof(struct fmt_super)));

@@ -24,7 +24,8 @@ bool meta_must_be_read_only(const struct meta *meta)
 
 const char *meta_durability(const struct meta *meta)
 {
-	if (!pmem_is_pmem(meta->super, sizeof(*meta->super)))
+	/* Not pmem_is_pmem(): libpmem does not know what libpmemobj has mapped. */
+	if (!meta->file.pmem)
 		return "msync";
 	return pmem_has_auto_flush() == 1 ? "eADR" : "cpu-flush";
 }
@@ -116,7 +117,7 @@ static int super_check(struct meta *meta, unsigned flags, struct message *messag
 			    meta->path, super->version, super->incompat, FMT_VERSION);
 		return -EPROTONOSUPPORT;
 	}
-	if (!super_bounded(super, meta->pool_size)) {
+	if (!super_bounded(super, meta->file.size)) {
 		message_set(message, "%s: superblock names places outside of the pool (I1): run `pinfs fsck`",
 			    meta->path);
 		return -EUCLEAN;
@@ -173,7 +174,7 @@ static int pop_open(struct meta *meta, struct message *message)
 		return -EUCLEAN;
 	}
 	root = pmemobj_root(meta->pop, pmemobj_root_size(meta->pop));
-	if (root.off == 0 || root.off % 16 != 0 || root.off > meta->pool_size - sizeof(struct fmt_super)) {
+	if (root.off == 0 || root.off % 16 != 0 || root.off > meta->file.size - sizeof(struct fmt_super)) {
 		message_set(message, "%s: damaged: libpmemobj's root object is out of place; run `pinfs fsck`",
 			    meta->path);
 		return -EUCLEAN;
@@ -204,11 +205,11 @@ int meta_open(const char *path, unsigned flags, struct meta **ret_meta, struct m
 
 	if (meta == NULL)
 		return -ENOMEM;
-	error = precheck(path, &meta->pool_size, &meta->devdax, message);
+	error = precheck(path, &meta->file, message);
 	if (error != 0)
 		goto close;
 	/* A devdax node cannot be mapped privately. */
-	meta->copy = (flags & META_OPEN_COPY) != 0 && !meta->devdax;
+	meta->copy = (flags & META_OPEN_COPY) != 0 && !meta->file.devdax;
 	error = pop_open(meta, message);
 	if (error == 0)
 		error = super_check(meta, flags, message);

@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "meta/meta.h"
+#include "meta/precheck.h"
 #include "meta/vec.h"
 
 #include <libpmemobj.h>
@@ -35,9 +36,8 @@ struct meta {
 	PMEMobjpool *pop;
 	struct fmt_super *super;
 	char *path;
-	uint64_t pool_size;
+	struct precheck_file file;
 	bool copy; /* opened as a private copy */
-	bool devdax;
 	bool scanned;
 	unsigned char **group; /* address of each group's first frame */
 	struct group_state *state;
@@ -71,7 +71,7 @@ struct meta_tx {
 /* ---- pool.c ---- */
 
 struct meta *meta_new(const char *path);
-/* Once `pop`, `super` and `pool_size` are known: what an open pool needs in memory. */
+/* Once `pop`, `super` and `file` are known: what an open pool needs in memory. */
 int meta_attach(struct meta *meta);
 
 /* ---- tx.c ---- */

@@ -109,13 +109,12 @@ static int devdax_size(const struct stat *st, uint64_t *ret_size)
 	return 0;
 }
 
-static int kind_check(const char *path, const struct stat *st, uint64_t *ret_size, bool *ret_devdax,
-		      struct message *message)
+static int kind_check(const char *path, const struct stat *st, struct precheck_file *file, struct message *message)
 {
-	*ret_devdax = S_ISCHR(st->st_mode) && devdax_size(st, ret_size) == 0;
+	file->devdax = S_ISCHR(st->st_mode) && devdax_size(st, &file->size) == 0;
 	if (S_ISREG(st->st_mode)) {
-		*ret_size = (uint64_t)st->st_size;
-	} else if (!*ret_devdax) {
+		file->size = (uint64_t)st->st_size;
+	} else if (!file->devdax) {
 		message_set(message, "%s: neither a regular file nor a devdax node", path);
 		return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
 	}
@@ -124,15 +123,32 @@ static int kind_check(const char *path, const struct stat *st, uint64_t *ret_siz
 			    path, (unsigned)st->st_uid);
 		return -EPERM;
 	}
-	if (*ret_size < POOL_SIZE_MIN) {
-		message_set(message, "%s: not a pinfs pool: only %llu bytes long", path, (unsigned long long)*ret_size);
+	if (file->size < POOL_SIZE_MIN) {
+		message_set(message, "%s: not a pinfs pool: only %llu bytes long", path,
+			    (unsigned long long)file->size);
 		return -EUCLEAN;
 	}
 	return 0;
 }
 
-int precheck(const char *path, uint64_t *ret_size, bool *ret_devdax, struct message *message)
+/* As libpmem decides: devdax, what can be mapped with MAP_SYNC (fsdax), or PMEM_IS_PMEM_FORCE (tests). */
+static bool is_pmem(int fd, bool devdax)
 {
+	const char *force = getenv("PMEM_IS_PMEM_FORCE");
+	void *page;
+
+	if (devdax || (force != NULL && strcmp(force, "1") == 0))
+		return true;
+	page = mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	if (page == MAP_FAILED)
+		return false;
+	munmap(page, 4096);
+	return true;
+}
+
+int precheck(const char *path, struct precheck_file *ret_file, struct message *message)
+{
+	struct precheck_file file;
 	struct stat st;
 	int error;
 	int fd;
@@ -147,9 +163,13 @@ int precheck(const char *path, uint64_t *ret_size, bool *ret_devdax, struct mess
 	}
 	error = fstat(fd, &st) == 0 ? 0 : -errno;
 	if (error == 0)
-		error = kind_check(path, &st, ret_size, ret_devdax, message);
+		error = kind_check(path, &st, &file, message);
 	if (error == 0)
-		error = head_check(path, fd, *ret_size, message);
+		error = head_check(path, fd, file.size, message);
+	if (error == 0) {
+		file.pmem = is_pmem(fd, file.devdax);
+		*ret_file = file;
+	}
 	close(fd);
 	return error;
 }

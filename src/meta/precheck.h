@@ -11,6 +11,11 @@
  * The path is a regular file or a devdax node, of an owner whom we trust (root or the caller), with a libpmemobj pool's
  * signature and logs whose bounds lie in the pool. -EUCLEAN, -EPERM or what the system says; words in `message`.
  */
-int precheck(const char *path, uint64_t *ret_size, bool *ret_devdax, struct message *message);
+struct precheck_file {
+	uint64_t size; /* bytes */
+	bool devdax;
+	bool pmem; /* persistent memory: cache flushes are enough, no msync(2) */
+};
+int precheck(const char *path, struct precheck_file *ret_file, struct message *message);
 
 #endif

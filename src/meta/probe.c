@@ -118,15 +118,14 @@ int meta_probe(const char *path, struct message *message)
 {
 	struct verdict verdict;
 	pid_t parent = getpid();
-	uint64_t size;
+	struct precheck_file file;
 	int pipe_fd[2];
-	bool devdax;
 	int status;
 	int error;
 	pid_t pid;
 
 	/* Cheap errors first, and FIFOs and the like never reach the child. */
-	error = precheck(path, &size, &devdax, message);
+	error = precheck(path, &file, message);
 	if (error != 0)
 		return error;
 	if (pipe2(pipe_fd, O_CLOEXEC) != 0)
@@ -143,7 +142,7 @@ int meta_probe(const char *path, struct message *message)
 		child(path, pipe_fd[1], parent);
 	}
 	close(pipe_fd[1]);
-	error = await_verdict(pipe_fd[0], seconds_for(size), &verdict);
+	error = await_verdict(pipe_fd[0], seconds_for(file.size), &verdict);
 	close(pipe_fd[0]);
 	if (error != 0)
 		kill(pid, SIGKILL);

@@ -121,4 +121,83 @@ case_background() {
 	pool_finish
 }
 
+# What was written or stored before SIGTERM is there, although only the kernel had it; the files are still open.
+dirty() { # CACHE HOW
+	local i
+	local -a busy=()
+	work
+	pool_umount
+	pinfs mkfs -q --force --meta-size 16M --data "$DATA:192M" "$META"
+	pool_mount "cache=$1"
+	echo content >"$MNT/file"
+	# On a machine where others are busy the daemon lags behind the kernel.
+	find "/proc/$DAEMON/task" -mindepth 1 -maxdepth 1 -printf '%f\n' | xargs renice -n 19 -p >/dev/null
+	[[ ! -w /proc/$DAEMON/autogroup ]] || echo 19 >"/proc/$DAEMON/autogroup"
+	for ((i = $(nproc); i > 0; i--)); do
+		sh -c 'while :; do :; done' &
+		busy+=($!)
+	done
+	py dirty "$2" "$MNT" "$DAEMON" &
+	local writer=$!
+	wait_exit "$DAEMON"
+	kill "${busy[@]}"
+	kill -KILL "$writer" || echo "the writer has ended"
+	wait "$writer" || true
+	! is_mounted "$MNT" || umount -l "$MNT"
+	pool_fsck
+	pool_mount "cache=$1"
+	py dirty verify "$MNT"
+	grep -q content "$MNT/file"
+	pool_finish
+}
+
+case_sigterm_dirty_writeback() {
+	dirty writeback write
+}
+
+case_sigterm_dirty_mmap() {
+	dirty auto store
+}
+
+case_sigterm_dirty_and_busy() {
+	dirty writeback write-more
+}
+
+signals_during_start() { # WHOM SIGNAL STEPS
+	work
+	pool_umount
+	py start "$1" "$2" "$3" "$META" "$MNT"
+	pool_fsck
+	pool_mount
+	grep -q content "$MNT/file"
+	pool_finish
+}
+
+case_sigterm_during_start() {
+	signals_during_start daemon SIGTERM 40
+}
+
+case_sigkill_during_start() {
+	signals_during_start daemon SIGKILL 20
+}
+
+case_parent_killed_during_start() {
+	signals_during_start parent SIGKILL 20
+}
+
+# Who reads what the command prints sees its end: the daemon keeps nothing of it.
+case_background_pipe() {
+	local options said
+	work
+	pool_umount
+	for options in rw auto_unmount; do
+		# shellcheck disable=SC2016 # for the other shell
+		said=$(timeout "$WAIT" bash -c 'pinfs mount -o "$@" 2>&1 | cat' mount "$options" "$META" "$MNT")
+		[[ -z $said ]] || fail "it says: $said"
+		DAEMON=$(daemon_of "$MNT")
+		umount "$MNT"
+		ended_well
+	done
+}
+
 run_case "$@"

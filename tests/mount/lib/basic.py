@@ -10,7 +10,7 @@ import time
 
 from calls import (FALLOC_COLLAPSE_RANGE, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, RENAME_EXCHANGE,
                    RENAME_NOREPLACE, RENAME_WHITEOUT, Directory, equal, fails, fallocate, opened, read_file,
-                   renameat2, write_file)
+                   renameat2, wait_for_clock, write_file)
 
 RW = os.O_RDWR | os.O_CREAT
 CACHE, FOLDER = sys.argv[1:]
@@ -106,12 +106,6 @@ def links():
     wait_for_clock(before)
     os.link('l2', 'l12')
     assert os.stat('l2').st_ctime_ns > before, 'link changes ctime'
-
-
-def wait_for_clock(after):
-    """Until the clock of file times (a tick is 4 ms or so) shows a later time."""
-    while time.clock_gettime_ns(5) <= after:  # CLOCK_REALTIME_COARSE
-        pass
 
 
 def names():

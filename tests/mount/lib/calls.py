@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _long = ctypes.c_long
@@ -15,6 +16,8 @@ FALLOC_PUNCH_HOLE = 2
 FALLOC_COLLAPSE_RANGE = 8
 FALLOC_ZERO_RANGE = 16
 AT_FDCWD = -100
+AT_SYMLINK_FOLLOW = 0x400
+CLOCK_REALTIME_COARSE = 5
 
 
 def _checked(result, *names):
@@ -26,6 +29,12 @@ def _checked(result, *names):
 
 def renameat2(source, target, flags):
     _checked(_libc.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), ctypes.c_uint(flags)),
+             source, None, target)
+
+
+def linkat_followed(source, target):
+    """link(2) to what the symlink `source` is for, as for an open file's name in /proc."""
+    _checked(_libc.linkat(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), AT_SYMLINK_FOLLOW),
              source, None, target)
 
 
@@ -93,6 +102,12 @@ def opened(path, flags, mode=0o644):
         yield fd
     finally:
         os.close(fd)
+
+
+def wait_for_clock(after):
+    """Until the clock of file times (a tick is 4 ms or so) shows a later time."""
+    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= after:
+        pass
 
 
 def write_file(path, data=b''):

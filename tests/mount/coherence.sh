@@ -1,0 +1,77 @@
+#!/bin/bash
+# What the kernel caches changes no answer: the same operations answer as on tmpfs in each cache mode, and what they
+# left is there after a remount; times do not move when the kernel writes back or forgets; what is dirty is no hole.
+# shellcheck source=lib/harness.sh
+. "$(dirname "$0")/lib/harness.sh"
+
+coherence() { # CACHE
+	mkdir "$MT_CASE/tmpfs"
+	mount -t tmpfs tmpfs "$MT_CASE/tmpfs"
+	py coherence "$MT_CASE/tmpfs" >"$MT_CASE/want"
+	umount "$MT_CASE/tmpfs"
+	pool_make 64M 32M
+	pool_mount "cache=$1"
+	mkdir "$MNT/d"
+	py coherence "$MNT/d" >"$MT_CASE/got"
+	same "$MT_CASE/want" "$MT_CASE/got"
+	note "$(grep -vc '^#' "$MT_CASE/got") operations"
+	pool_cycle "cache=$1"
+	pool_finish
+}
+
+case_auto() {
+	coherence auto
+}
+
+case_none() {
+	coherence none
+}
+
+case_writeback() {
+	coherence writeback
+}
+
+times() { # CACHE
+	pool_make 64M 32M
+	pool_mount "cache=$1"
+	py times change "$1" "$MNT"
+	pool_umount
+	pool_fsck
+	pool_mount "cache=$1"
+	py times verify "$1" "$MNT"
+	pool_finish
+}
+
+case_times_auto() {
+	times auto
+}
+
+case_times_none() {
+	times none
+}
+
+case_times_writeback() {
+	times writeback
+}
+
+holes() { # CACHE
+	pool_make 64M 32M
+	pool_mount "cache=$1"
+	py holes "$1" "$MNT"
+	pool_cycle "cache=$1"
+	pool_finish
+}
+
+case_holes_auto() {
+	holes auto
+}
+
+case_holes_none() {
+	holes none
+}
+
+case_holes_writeback() {
+	holes writeback
+}
+
+run_case "$@"

@@ -1,0 +1,73 @@
+#!/bin/bash
+# pinfs mkfs and files that exist: what holds data is refused and stays as it is, what is blank is taken, and a mkfs that
+# fails half way leaves everything as it was.
+# shellcheck source=lib/harness.sh
+. "$(dirname "$0")/lib/harness.sh"
+
+NEW=$MT_CASE/new
+
+# Zeros, all of it, and as large as before.
+is_blank() { # FILE BYTES
+	[[ $(stat -c %s "$1") == "$2" ]] || fail "$1 has $(stat -c %s "$1") bytes, not $2"
+	cmp -n "$2" "$1" /dev/zero || fail "$1 is not blank any more"
+}
+
+only() { # FILE...
+	[[ $(ls "$NEW") == "$(printf '%s\n' "$@")" ]] || fail "left in $NEW: $(ls "$NEW")"
+}
+
+# Its ends are blank, as of a file system or a disk image: what is in between counts.
+case_foreign_data() {
+	local at
+	mkdir "$NEW"
+	for at in 0 511 4096 65536 $(((64 << 20) - 8)); do
+		truncate -s 64M "$NEW/image"
+		printf precious | dd of="$NEW/image" bs=1 seek="$at" conv=notrunc status=none
+		sha256sum "$NEW/image" >"$MT_CASE/sum"
+		expect_fail 1 "$NEW/image" '--force' -- pinfs mkfs --meta-size 16M --data "$NEW/image" "$NEW/meta"
+		expect_fail 1 "$NEW/image" '--force' -- pinfs mkfs --meta-size 16M --data "$NEW/image:32M" "$NEW/meta"
+		expect_fail 1 "$NEW/image" '--force' -- pinfs mkfs --meta-size 16M --data "$NEW/data:32M" "$NEW/image"
+		expect_fail 1 "$NEW/image" '--force' -- pinfs mkfs "$NEW/image"
+		sha256sum -c "$MT_CASE/sum"
+		only image
+		rm "$NEW/image"
+	done
+}
+
+case_blank_files() {
+	mkdir "$NEW" "$MNT"
+	truncate -s 64M "$NEW/data"
+	truncate -s 32M "$NEW/meta"
+	pinfs mkfs --data "$NEW/data" "$NEW/meta"
+	META=$NEW/meta
+	pool_mount
+	(($(statfs_of blocks) > (60 << 20) / 4096))
+	pool_finish
+	[[ $(stat -c %s "$NEW/data") == $((64 << 20)) && $(stat -c %s "$NEW/meta") == $((32 << 20)) ]] || fail "sizes changed"
+}
+
+case_no_room() {
+	mkdir "$NEW"
+	truncate -s 64M "$NEW/data"
+	truncate -s 32M "$NEW/meta"
+	expect_fail 1 "$NEW/more" 'room|space' -- pinfs mkfs --data "$NEW/data" --data "$NEW/more:1000T" "$NEW/meta"
+	only data meta
+	is_blank "$NEW/data" $((64 << 20))
+	is_blank "$NEW/meta" $((32 << 20))
+}
+
+# The third data part cannot be made, when the first is written and the second made.
+case_fails_half_way() {
+	mkdir "$NEW"
+	truncate -s 64M "$NEW/data"
+	truncate -s 32M "$NEW/meta"
+	expect_fail 1 "$NEW/data3" 'too large' -- bash -c 'ulimit -f 80000 && exec pinfs mkfs "$@"' mkfs \
+		--data "$NEW/data" --data "$NEW/data2:60M" --data "$NEW/data3:99M" "$NEW/meta"
+	only data meta
+	is_blank "$NEW/data" $((64 << 20))
+	is_blank "$NEW/meta" $((32 << 20))
+	pinfs mkfs --data "$NEW/data" "$NEW/meta"
+	pinfs fsck "$NEW/meta"
+}
+
+run_case "$@"
