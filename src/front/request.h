@@ -29,13 +29,13 @@
  */
 #define FRONT_ATTR_WRITEBACK 1.0
 
-/* seek.c: the thread that has the kernel write back its dirty pages. */
-struct front_seek;
-struct front_seeker {
+/* clean.c: the thread that has the kernel write back its dirty pages. */
+struct front_task;
+struct front_cleaner {
 	pthread_t thread;
 	pthread_mutex_t lock; /* leaf; protects first */
 	pthread_cond_t wake;
-	struct front_seek *first; /* as many as processes that wait in lseek(2) */
+	struct front_task *first; /* as many as processes that wait in lseek(2) */
 	atomic_bool stopping; /* set under the lock */
 	atomic_bool written_back; /* since front_write_back() was called */
 };
@@ -50,8 +50,8 @@ struct front {
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
 	bool no_opendir;
 	struct timespec started; /* CLOCK_MONOTONIC */
-	struct front_seeker seeker;
-	bool seeker_stuck; /* its thread could not be joined: what it uses stays */
+	struct front_cleaner cleaner;
+	bool cleaner_stuck; /* its thread could not be joined: what it uses stays */
 	struct front_stats stats;
 };
 
@@ -123,14 +123,14 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 			   fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length,
 			   int flags);
 
-/* seek.c */
+/* clean.c */
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 /* May be asked from init on; answers between start and stop. */
-void front_seeker_init(struct front_seeker *seeker);
-void front_seeker_fini(struct front_seeker *seeker);
-int front_seeker_start(struct front_seeker *seeker);
-/* Answers what is left, without the kernel's pages. False: its thread hangs in the kernel until the process ends. */
-bool front_seeker_stop(struct front_seeker *seeker);
+void front_cleaner_init(struct front_cleaner *cleaner);
+void front_cleaner_fini(struct front_cleaner *cleaner);
+int front_cleaner_start(struct front_cleaner *cleaner);
+/* False: its thread hangs in the kernel until the process ends; it uses the front and its session, and nothing else. */
+bool front_cleaner_stop(struct front_cleaner *cleaner);
 
 /* xattr.c */
 void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);

@@ -115,7 +115,7 @@ int front_open(struct fs *fs, const struct front_options *options, struct front 
 		error = -EINVAL;
 		goto out;
 	}
-	front_seeker_init(&front->seeker);
+	front_cleaner_init(&front->cleaner);
 	*ret_front = front;
 	front = NULL;
 out:
@@ -139,7 +139,7 @@ int front_serve(struct front *front)
 
 	if (config == NULL)
 		return -ENOMEM;
-	result = front_seeker_start(&front->seeker);
+	result = front_cleaner_start(&front->cleaner);
 	if (result != 0) {
 		fuse_loop_cfg_destroy(config);
 		return result;
@@ -147,7 +147,7 @@ int front_serve(struct front *front)
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, (unsigned)max_u64(THREADS_MIN, 2 * (uint64_t)get_nprocs()));
 	result = fuse_session_loop_mt(front->session, config);
-	front->seeker_stuck = !front_seeker_stop(&front->seeker);
+	front->cleaner_stuck = !front_cleaner_stop(&front->cleaner);
 	fuse_loop_cfg_destroy(config);
 	/* Positive: a signal number, as fuse_session_exit() does not give one; negative: -errno. */
 	return result < 0 ? result : 0;
@@ -165,10 +165,10 @@ void front_unmount(struct front *front)
 
 void front_close(struct front *front)
 {
-	if (front == NULL || front->seeker_stuck)
+	if (front == NULL || front->cleaner_stuck)
 		return;
 	fuse_session_destroy(front->session);
-	front_seeker_fini(&front->seeker);
+	front_cleaner_fini(&front->cleaner);
 	free(front);
 }
 
