@@ -23,6 +23,7 @@ case_own_pool() {
 	need fusermount3 setpriv unshare
 	[[ -u $(readlink -f "$(command -v fusermount3)") ]] || skip "fusermount3 is not set-user-ID root"
 	if [[ -z ${INSIDE:-} ]]; then
+		unshare --mount --propagation private true || skip "no mount namespace of our own can be had (in a chroot?)"
 		INSIDE=1 unshare --mount --propagation private bash "$0" --case own_pool
 		return
 	fi
