@@ -23,6 +23,7 @@ fail() {
 
 # Ends the case as skipped, with the reason.
 skip() {
+	{ set +x; } 2>/dev/null # the reason is the last line
 	printf '%s\n' "$*"
 	exit 77
 }
