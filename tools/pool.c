@@ -288,6 +288,15 @@ static int remove_file(const char *path, struct message *message)
 	return error;
 }
 
+/*
+ * True if meta_create() failed before the file was its own: somebody else has made it, or holds it (another mkfs),
+ * since we looked. Then it is not ours to take back.
+ */
+static bool not_ours(int error)
+{
+	return error == -EEXIST || error == -EAGAIN || error == -EBUSY || error == -EACCES || error == -EPERM;
+}
+
 static int make_meta(struct pool_plan *plan, const uint8_t uuid[16], struct meta **ret_meta, struct message *message)
 {
 	struct meta_create_args args = {
@@ -310,8 +319,8 @@ static int make_meta(struct pool_plan *plan, const uint8_t uuid[16], struct meta
 	}
 	plan->meta.made = true;
 	error = meta_create(plan->meta.path, &args, ret_meta, message);
-	if (error == -EEXIST)
-		plan->meta.made = false; /* somebody else's, since we looked */
+	if (not_ours(error))
+		plan->meta.made = false;
 	return error;
 }
 

@@ -70,4 +70,21 @@ case_fails_half_way() {
 	pinfs fsck "$NEW/meta"
 }
 
+# Several at once take the same blank file: one gets it, and the others leave it alone when they give up.
+case_at_once() {
+	mkdir "$NEW"
+	local round each
+	for round in {1..25}; do
+		rm -f "$NEW"/*
+		truncate -s 32M "$NEW/meta"
+		for each in 1 2 3 4; do
+			(! pinfs mkfs --quiet --data "$NEW/data$each:16M" "$NEW/meta" || echo "$each" >>"$MT_CASE/won.$round") &
+		done
+		wait
+		[[ $(wc -l <"$MT_CASE/won.$round") == 1 ]] || fail "round $round: not one has the pool"
+		only "data$(cat "$MT_CASE/won.$round")" meta
+		pinfs fsck "$NEW/meta"
+	done
+}
+
 run_case "$@"
