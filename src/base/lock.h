@@ -15,9 +15,14 @@ enum lock_rank {
 	LOCK_DIRECTORY, /* entries and attributes of a directory; several: ancestor first, else by inode number */
 	LOCK_LAYOUT, /* a file's layout: I/O and pins shared, breaks exclusive; several: by inode number */
 	LOCK_MAP, /* a file's extent map and attributes; several: by inode number */
+	LOCK_LIMBO, /* the map of blocks that no file owns and a pin still holds */
+	LOCK_LEDGER, /* a shard of the pin ledger; one at a time */
 	LOCK_INODES, /* a shard of the in-core inode table */
 	LOCK_ALLOC, /* a data allocation group; one at a time */
 	LOCK_META_SPACE, /* a shard of the meta part's free pages and inode slots; one at a time */
+	LOCK_PIN_FILE, /* pin table: pins and waiters of some files; one at a time. Dropping a pin takes it and what is
+			  below */
+	LOCK_PIN_COUNT, /* pin table: counts of some blocks; one at a time */
 	LOCK_LEAF, /* a lock under which no other is taken */
 };
 

@@ -52,7 +52,7 @@ void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set
 	front_begin(&request, req, FRONT_SETATTR);
 	changes.valid = set_flags(to_set);
 	changes.attr = *attr;
-	error = fs_setattr(request.front->fs, ino, &changes, &result);
+	error = fs_setattr(request.front->fs, ino, &changes, NULL, &result);
 	if (error != 0)
 		front_reply_error(&request, error);
 	else

@@ -81,7 +81,7 @@ static int drop_privileges(struct front *front, fuse_ino_t ino)
 	if ((attr.st_mode & S_IXGRP) != 0)
 		changes.attr.st_mode &= ~(mode_t)S_ISGID;
 	if (changes.attr.st_mode != attr.st_mode) {
-		error = fs_setattr(front->fs, ino, &changes, &attr);
+		error = fs_setattr(front->fs, ino, &changes, NULL, &attr);
 		changed = true;
 	}
 	if (error == 0 && fs_getxattr(front->fs, ino, "security.capability", NULL, 0) > 0) {
@@ -112,7 +112,7 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 	if (request.front->cache == FRONT_CACHE_WRITEBACK && fi->writepage)
 		written = fs_write_back(request.front->fs, ino, data, size, offset);
 	else
-		written = fs_write(request.front->fs, ino, data, size, offset);
+		written = fs_write(request.front->fs, ino, data, size, offset, NULL);
 	if (written < 0) {
 		front_reply_error(&request, (int)written);
 		return;
@@ -143,7 +143,7 @@ void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 
 	(void)fi;
 	front_begin(&request, req, FRONT_FALLOCATE);
-	front_reply_error(&request, fs_fallocate(request.front->fs, ino, mode, offset, length));
+	front_reply_error(&request, fs_fallocate(request.front->fs, ino, mode, offset, length, NULL));
 }
 
 void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,
@@ -160,7 +160,7 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 		copied = -EINVAL;
 	else
 		copied = fs_copy_range(request.front->fs, ino_in, offset_in, ino_out, offset_out,
-				       min_u64(length, COPY_MAX));
+				       min_u64(length, COPY_MAX), NULL);
 	if (copied < 0) {
 		front_reply_error(&request, (int)copied);
 		return;

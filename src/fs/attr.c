@@ -183,8 +183,10 @@ drop:
 	return error;
 }
 
-int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct stat *ret_attr)
+int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
+	       struct stat *ret_attr)
 {
+	(void)wait;
 	struct fs_setattr copy = *changes;
 	struct fs_inode *inode;
 	int error = fs_inode_get(fs, ino, &inode);

@@ -114,8 +114,9 @@ static int check_kind(const struct pair *pair)
 }
 
 ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
-		      size_t length)
+		      size_t length, struct fs_wait *wait)
 {
+	(void)wait;
 	struct pair pair;
 	ssize_t result;
 	int error;

@@ -409,8 +409,9 @@ static bool is_mode_known(int mode)
 	}
 }
 
-int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length)
+int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length, struct fs_wait *wait)
 {
+	(void)wait;
 	struct fs_inode *file;
 	uint64_t end;
 	int error;

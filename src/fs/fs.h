@@ -3,7 +3,8 @@
  * alloc and region, and owns every lock of an operation.
  *
  * Functions return 0 or -errno; outputs are written only on success. All are thread-safe and block only for locks and
- * for media. Every change is durable when its function returns.
+ * for media. Every change is durable when its function returns. Those with a `wait` may be in the way of a pin: they
+ * return -EINPROGRESS and are repeated later (fs/wait.h), or -EAGAIN if it is NULL; -EBUSY and -EINTR end the wait.
  */
 #ifndef PINFS_FS_H
 #define PINFS_FS_H
@@ -19,6 +20,7 @@
 #include <sys/uio.h>
 
 struct fs;
+struct fs_wait;
 struct meta_entry;
 
 /* ---- Mount and unmount (mount.c, recover.c) ---- */
@@ -82,7 +84,8 @@ struct fs_setattr {
 	struct stat attr;
 };
 /* All of it in one transaction, a size change included. -EFBIG, -EISDIR, -EINVAL, -ENOSPC, -EROFS. */
-int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct stat *ret_attr);
+int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
+	       struct stat *ret_attr);
 int fs_statfs(struct fs *fs, struct statvfs *ret_statfs);
 
 /* ---- Names (namei.c, rename.c, readdir.c) ---- */
@@ -131,14 +134,17 @@ int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct
 void fs_read_end(struct fs *fs, struct fs_read *read);
 
 /* Returns the bytes written: all, or fewer only when space ended. -ENOSPC, -EFBIG, -EROFS, -EISDIR, -EINVAL. */
-ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
-/* As fs_write, but mtime and ctime stay: of a writer that keeps the times by itself (the kernel's writeback cache). */
+ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, struct fs_wait *wait);
+/*
+ * As fs_write, but never waits, and mtime and ctime stay: of a writer that keeps the times by itself (the kernel's
+ * write-back). -EIO: somebody else's exclusive pin is there, and is told.
+ */
 ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
-int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length);
+int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length, struct fs_wait *wait);
 /* SEEK_DATA, SEEK_HOLE. -ENXIO. */
 off_t fs_lseek(struct fs *fs, uint64_t ino, off_t offset, int whence);
 ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
-		      size_t length);
+		      size_t length, struct fs_wait *wait);
 
 /* ---- Extended attributes (xattr.c) ---- */
 

@@ -397,8 +397,9 @@ static ssize_t write_number(struct fs *fs, uint64_t ino, const void *data, size_
 	return result;
 }
 
-ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset)
+ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, struct fs_wait *wait)
 {
+	(void)wait;
 	return write_number(fs, ino, data, size, offset, false);
 }
 

@@ -227,6 +227,70 @@ int meta_xattr_remove(struct meta_tx *tx, const struct fmt_inode *inode, const c
  */
 ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, char *list, size_t capacity);
 
+/* ---- Limbo: blocks that no file owns and a pin still holds (inode FMT_INO_LIMBO) ---- */
+
+/*
+ * Limbo is an extent map whose keys are the blocks' own physical addresses, so each block has one place in it, and the
+ * scan finds it in use like any file's. The caller holds LOCK_LIMBO from before meta_begin() until after the commit.
+ */
+/* In the transaction that unmaps them from their file. With META_TX_RESERVE it does not fail for want of space. */
+int meta_limbo_add(struct meta_tx *tx, uint64_t phys, uint32_t length);
+/* Takes the first piece of limbo in [phys, +length) out; *ret_phys, *ret_length say which. -ENOENT: none. */
+int meta_limbo_remove(struct meta_tx *tx, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint32_t *ret_length);
+/* The first run of limbo at or after `phys`. -ENOENT. */
+int meta_limbo_find(struct meta *meta, uint64_t phys, uint64_t *ret_phys, uint32_t *ret_length);
+uint64_t meta_limbo_blocks(const struct meta *meta);
+/* Blocks that are lost go from limbo, or from their file, to FMT_INO_BAD; same rules. */
+int meta_bad_add(struct meta_tx *tx, uint64_t phys, uint32_t length);
+uint64_t meta_bad_blocks(const struct meta *meta);
+
+/* ---- The pin ledger (xattrs of the inodes FMT_INO_LEDGER ...): who holds what, durable ---- */
+
+struct meta_session {
+	uint64_t id; /* not 0 */
+	uint8_t boot_id[16];
+	uint64_t pid_namespace; /* inode number */
+	uint64_t start_time;
+	uint64_t pidfs_inode;
+	uint8_t cookie[16];
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+	char command[16];
+};
+
+struct meta_pin {
+	uint64_t id; /* not 0; unique in the ledger */
+	uint64_t session;
+	uint64_t ino;
+	uint32_t generation;
+	uint32_t flags; /* the caller's */
+	uint64_t offset; /* bytes */
+	uint64_t length;
+	size_t count;
+	const struct meta_extent *extents; /* file_block, phys, length; any number of them */
+};
+
+/*
+ * Each is durable on return, or has changed nothing; takes LOCK_LEDGER of a shard by itself and runs transactions of
+ * its own: the caller has none open. A pin with many extents is several transactions; its head comes last, and what has
+ * no head is void. -ENOSPC: the meta part is full. Erasing never fails for want of space; what is not there is no
+ * error.
+ */
+int meta_ledger_add_session(struct meta *meta, const struct meta_session *session);
+int meta_ledger_add_pin(struct meta *meta, const struct meta_pin *pin);
+int meta_ledger_erase_pin(struct meta *meta, uint64_t session, uint64_t id);
+/* After its pins. */
+int meta_ledger_erase_session(struct meta *meta, uint64_t id);
+/*
+ * All sessions, then all pins whose session is there; a non-zero return ends it and is passed on. Pins without a
+ * session, and pieces without a head, are what a crash has left: visit_pin does not see them, meta_ledger_sweep()
+ * erases them. Not while anything is added or erased.
+ */
+int meta_ledger_visit(struct meta *meta, int (*visit_session)(void *arg, const struct meta_session *session),
+		      int (*visit_pin)(void *arg, const struct meta_pin *pin), void *arg);
+int meta_ledger_sweep(struct meta *meta);
+
 /* ---- For src/check: every page of names and blob, verified ---- */
 
 /* Reports damage in the pages of one inode's entries and xattrs that the scan does not read. */

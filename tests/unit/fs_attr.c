@@ -6,7 +6,7 @@
 
 static int set(struct pool *pool, uint64_t ino, const struct fs_setattr *changes, struct stat *ret_attr)
 {
-	return fs_setattr(pool->fs, ino, changes, ret_attr);
+	return fs_setattr(pool->fs, ino, changes, NULL, ret_attr);
 }
 
 static void test_setattr(void **state)

@@ -51,9 +51,9 @@ static void fragment(struct model *model, unsigned blocks)
 
 		for (unsigned j = 0; j < BLOCK; j++)
 			model->bytes[at + j] = (unsigned char)(random_below(255) + 1);
-		assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + at, BLOCK, (off_t)at), BLOCK);
+		assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + at, BLOCK, (off_t)at, NULL), BLOCK);
 		model_mark(model, at, at + BLOCK);
-		assert_int_equal(fs_write(pool.fs, other->ino, buffer, BLOCK, (off_t)at), BLOCK);
+		assert_int_equal(fs_write(pool.fs, other->ino, buffer, BLOCK, (off_t)at, NULL), BLOCK);
 	}
 	file_delete(other);
 	free(other);
@@ -93,7 +93,7 @@ static void expect_truncate_some(struct model *model)
 static int run_punch(uint64_t ino)
 {
 	return fs_fallocate(pool.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, CRASH_START,
-			    CRASH_END - CRASH_START);
+			    CRASH_END - CRASH_START, NULL);
 }
 
 static void expect_punch(struct model *model)
@@ -104,7 +104,7 @@ static void expect_punch(struct model *model)
 static int run_zero(uint64_t ino)
 {
 	return fs_fallocate(pool.fs, ino, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, CRASH_START,
-			    CRASH_END - CRASH_START);
+			    CRASH_END - CRASH_START, NULL);
 }
 
 static void expect_zero(struct model *model)
@@ -118,7 +118,7 @@ static int run_append(uint64_t ino)
 	ssize_t count;
 
 	memset(data, 0x77, sizeof(data));
-	count = fs_write(pool.fs, ino, data, sizeof(data), CRASH_BLOCKS * BLOCK + 77);
+	count = fs_write(pool.fs, ino, data, sizeof(data), CRASH_BLOCKS * BLOCK + 77, NULL);
 	return count == sizeof(data) ? 0 : -EIO;
 }
 
@@ -269,8 +269,8 @@ static void read_only_sees_intents(void **state)
 	assert_true(file_is(model, false));
 	assert_int_equal(fs_lseek(pool.fs, model->ino, CRASH_START, SEEK_HOLE), CRASH_START);
 	assert_int_equal(fs_lseek(pool.fs, model->ino, CRASH_START, SEEK_DATA), CRASH_END);
-	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, 0), -EROFS);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, 1), -EROFS);
+	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, 0, NULL), -EROFS);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, 1, NULL), -EROFS);
 	pool_remount();
 	assert_true(file_is(model, true));
 	file_delete(model);

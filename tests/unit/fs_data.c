@@ -25,7 +25,8 @@ static void op_write(struct model *model)
 
 	for (uint64_t i = start; i < end; i++)
 		model->bytes[i] = (unsigned char)(random_below(255) + 1);
-	assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + start, end - start, (off_t)start), end - start);
+	assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + start, end - start, (off_t)start, NULL),
+			 end - start);
 	model_mark(model, start, end);
 }
 
@@ -56,7 +57,7 @@ static void op_fallocate(struct model *model)
 	uint64_t start = random_offset();
 	uint64_t end = random_end(start, 40000);
 
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, mode, (off_t)start, (off_t)(end - start)), 0);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, mode, (off_t)start, (off_t)(end - start), NULL), 0);
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		model_punch(model, start, end);
 	else
@@ -69,7 +70,7 @@ static void op_copy(struct model *in, struct model *out)
 	uint64_t to = random_offset();
 	uint64_t length = min_u64(random_end(from, 80000) - from, FILE_MAX - to);
 	uint64_t expected = from < in->size ? min_u64(length, in->size - from) : 0;
-	ssize_t count = fs_copy_range(pool.fs, in->ino, (off_t)from, out->ino, (off_t)to, length);
+	ssize_t count = fs_copy_range(pool.fs, in->ino, (off_t)from, out->ino, (off_t)to, length, NULL);
 
 	if (in == out && expected > 0 && from < to + expected && to < from + expected) {
 		assert_int_equal(count, -EINVAL);
@@ -137,10 +138,10 @@ static void limits(void **state)
 	(void)state;
 	assert_non_null(model);
 	file_create(model, "limits");
-	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, last), -EFBIG);
-	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, -1), -EINVAL);
-	assert_int_equal(fs_write(pool.fs, model->ino, "x", 0, 5), 0);
-	assert_int_equal(fs_write(pool.fs, model->ino, "xyz", 3, last - 2), 2);
+	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, last, NULL), -EFBIG);
+	assert_int_equal(fs_write(pool.fs, model->ino, "x", 1, -1, NULL), -EINVAL);
+	assert_int_equal(fs_write(pool.fs, model->ino, "x", 0, 5, NULL), 0);
+	assert_int_equal(fs_write(pool.fs, model->ino, "xyz", 3, last - 2, NULL), 2);
 	assert_int_equal(file_read(model->ino, INT64_MAX - 3, 10, buffer), 3);
 	assert_memory_equal(buffer, "\0xy", 3);
 	assert_int_equal(fs_lseek(pool.fs, model->ino, 0, SEEK_DATA), align_down(INT64_MAX, BLOCK));
@@ -148,17 +149,17 @@ static void limits(void **state)
 	assert_int_equal(fs_lseek(pool.fs, model->ino, last, SEEK_HOLE), -ENXIO);
 	assert_int_equal(fs_lseek(pool.fs, model->ino, -1, SEEK_HOLE), -ENXIO);
 	assert_int_equal(fs_lseek(pool.fs, model->ino, 0, SEEK_SET), -EINVAL);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, last, 1), -EFBIG);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, last), -ENOSPC);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, 0), -EINVAL);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE, 0, 1), -EOPNOTSUPP);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_COLLAPSE_RANGE, 0, BLOCK), -EOPNOTSUPP);
-	assert_int_equal(fs_fallocate(pool.fs, FMT_INO_ROOT, 0, 0, 1), -EISDIR);
-	assert_int_equal(fs_write(pool.fs, FMT_INO_ROOT, "x", 1, 0), -EISDIR);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, last, 1, NULL), -EFBIG);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, last, NULL), -ENOSPC);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, 0, 0, 0, NULL), -EINVAL);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE, 0, 1, NULL), -EOPNOTSUPP);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_COLLAPSE_RANGE, 0, BLOCK, NULL), -EOPNOTSUPP);
+	assert_int_equal(fs_fallocate(pool.fs, FMT_INO_ROOT, 0, 0, 1, NULL), -EISDIR);
+	assert_int_equal(fs_write(pool.fs, FMT_INO_ROOT, "x", 1, 0, NULL), -EISDIR);
 	assert_int_equal(fs_read_begin(pool.fs, FMT_INO_ROOT, 0, 1, &read), -EISDIR);
-	assert_int_equal(fs_copy_range(pool.fs, model->ino, 0, FMT_INO_ROOT, 0, 1), -EISDIR);
-	assert_int_equal(fs_copy_range(pool.fs, model->ino, last - 2, model->ino, last, 1), -EFBIG);
-	assert_int_equal(fs_copy_range(pool.fs, model->ino, last, model->ino, 0, 1), 0);
+	assert_int_equal(fs_copy_range(pool.fs, model->ino, 0, FMT_INO_ROOT, 0, 1, NULL), -EISDIR);
+	assert_int_equal(fs_copy_range(pool.fs, model->ino, last - 2, model->ino, last, 1, NULL), -EFBIG);
+	assert_int_equal(fs_copy_range(pool.fs, model->ino, last, model->ino, 0, 1, NULL), 0);
 	assert_int_equal(file_truncate(model->ino, 0), 0);
 	assert_int_equal(blocks_free(), pool.blocks_free);
 	file_delete(model);
@@ -174,11 +175,11 @@ static uint64_t fill(uint64_t ino, const unsigned char *data, size_t chunk)
 	ssize_t count;
 
 	do {
-		count = fs_write(pool.fs, ino, data, chunk, (off_t)offset);
+		count = fs_write(pool.fs, ino, data, chunk, (off_t)offset, NULL);
 		offset += count > 0 ? (uint64_t)count : 0;
 	} while (count == (ssize_t)chunk);
 	if (count > 0)
-		count = fs_write(pool.fs, ino, data, chunk, (off_t)offset);
+		count = fs_write(pool.fs, ino, data, chunk, (off_t)offset, NULL);
 	assert_int_equal(count, -ENOSPC);
 	return offset;
 }
@@ -196,13 +197,13 @@ static void space_is_exact(void **state)
 				 pool.blocks_free * BLOCK);
 		assert_int_equal(blocks_free(), 0);
 		/* What is there can be overwritten and zeroed; what is not cannot be had. */
-		assert_int_equal(fs_write(pool.fs, model->ino, buffer, 5000, 100), 5000);
-		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_ZERO_RANGE, 5, 1 << 20), 0);
+		assert_int_equal(fs_write(pool.fs, model->ino, buffer, 5000, 100, NULL), 5000);
+		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_ZERO_RANGE, 5, 1 << 20, NULL), 0);
 		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_KEEP_SIZE, 0,
-					      (off_t)(pool.blocks_free * BLOCK + 1)),
+					      (off_t)(pool.blocks_free * BLOCK + 1), NULL),
 				 -ENOSPC);
 		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1,
-					      BLOCK * (round + 1)),
+					      BLOCK * (round + 1), NULL),
 				 0);
 		assert_int_equal(blocks_free(), round);
 		if (round % 5 == 4)
@@ -228,7 +229,7 @@ static void no_stale_bytes(void **state)
 		struct model *model = models[round % FILES];
 		uint64_t end = ends[random_below(ARRAY_SIZE(ends))];
 
-		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_KEEP_SIZE, 0, (off_t)end), 0);
+		assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_KEEP_SIZE, 0, (off_t)end, NULL), 0);
 		model_allocate(model, FALLOC_FL_KEEP_SIZE, 0, end);
 		op_write(model);
 		op_truncate(model);
@@ -254,22 +255,23 @@ static void comb(void **state)
 
 		for (uint64_t at = 0; at < FILE_MAX; at += 2 * BLOCK) {
 			memset(model->bytes + at, (int)(at / BLOCK % 255) + 1, BLOCK);
-			assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + at, BLOCK, (off_t)at), BLOCK);
+			assert_int_equal(fs_write(pool.fs, model->ino, model->bytes + at, BLOCK, (off_t)at, NULL),
+					 BLOCK);
 			model_mark(model, at, at + BLOCK);
 		}
 		if (i < ARRAY_SIZE(modes)) {
-			assert_int_equal(fs_fallocate(pool.fs, model->ino, modes[i], (off_t)middle, 1 << 20), 0);
+			assert_int_equal(fs_fallocate(pool.fs, model->ino, modes[i], (off_t)middle, 1 << 20, NULL), 0);
 			model_allocate(model, modes[i], middle, end);
 		} else if (i == 2) {
 			assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-						      (off_t)middle, 1 << 20),
+						      (off_t)middle, 1 << 20, NULL),
 					 0);
 			model_punch(model, middle, end);
 		}
 		assert_true(file_is(model, true));
 		memset(model->bytes + middle + 9000, 0xee, 500000);
 		assert_int_equal(
-			fs_write(pool.fs, model->ino, model->bytes + middle + 9000, 500000, (off_t)middle + 9000),
+			fs_write(pool.fs, model->ino, model->bytes + middle + 9000, 500000, (off_t)middle + 9000, NULL),
 			500000);
 		model_mark(model, middle + 9000, middle + 509000);
 		files_check();
@@ -294,7 +296,7 @@ static void holes_leave_the_reserve(void **state)
 	assert_non_null(model);
 	file_create(model, "holes");
 	memset(buffer, 0x5a, FILE_MAX);
-	assert_int_equal(fs_write(pool.fs, model->ino, buffer, FILE_MAX, 0), FILE_MAX);
+	assert_int_equal(fs_write(pool.fs, model->ino, buffer, FILE_MAX, 0, NULL), FILE_MAX);
 	memset(model->bytes, 0x5a, FILE_MAX);
 	model->size = FILE_MAX;
 	model_mark(model, 0, FILE_MAX);
@@ -307,7 +309,7 @@ static void holes_leave_the_reserve(void **state)
 	}
 	for (uint64_t at = BLOCK / 2; at + 3 * BLOCK < FILE_MAX; at += 4 * BLOCK) {
 		error = fs_fallocate(pool.fs, model->ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
-				     2 * BLOCK);
+				     2 * BLOCK, NULL);
 		if (error == 0)
 			model_punch(model, at, at + 2 * BLOCK);
 		else
@@ -315,7 +317,7 @@ static void holes_leave_the_reserve(void **state)
 		refused += error != 0;
 	}
 	assert_true(refused > 100);
-	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_ZERO_RANGE, 3, 5 * BLOCK), -ENOSPC);
+	assert_int_equal(fs_fallocate(pool.fs, model->ino, FALLOC_FL_ZERO_RANGE, 3, 5 * BLOCK, NULL), -ENOSPC);
 	assert_true(file_is(model, true));
 	/* What only gives back goes on. */
 	assert_int_equal(file_truncate(model->ino, FILE_MAX / 2 + 100), 0);

@@ -22,14 +22,16 @@ static int work(struct worker *worker, unsigned step, unsigned char *data)
 	unsigned char *back = data + SPAN;
 
 	memset(data, (int)(step % 250) + 1, SPAN);
-	if (fs_write(pool.fs, ino, data, SPAN - 77, offset) != SPAN - 77)
+	if (fs_write(pool.fs, ino, data, SPAN - 77, offset, NULL) != SPAN - 77)
 		return -EIO;
 	if (file_read(ino, (uint64_t)offset, SPAN - 77, back) != SPAN - 77 || memcmp(data, back, SPAN - 77) != 0)
 		return -EILSEQ;
-	if (step % 3 == 0 && fs_copy_range(pool.fs, ino, offset, worker->ino[1 - step % 2], offset, 50000) != 50000)
+	if (step % 3 == 0 &&
+	    fs_copy_range(pool.fs, ino, offset, worker->ino[1 - step % 2], offset, 50000, NULL) != 50000)
 		return -EFAULT;
 	if (step % 5 == 0)
-		return fs_fallocate(pool.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset + 5000, 100000);
+		return fs_fallocate(pool.fs, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset + 5000, 100000,
+				    NULL);
 	if (step % 7 == 0)
 		return file_truncate(ino, (uint64_t)SPAN * THREADS + step);
 	return 0;

@@ -198,7 +198,7 @@ static inline int file_truncate(uint64_t ino, uint64_t size)
 {
 	struct fs_setattr changes = {.valid = FS_SET_SIZE, .attr.st_size = (off_t)size};
 	struct stat attr;
-	int error = fs_setattr(pool.fs, ino, &changes, &attr);
+	int error = fs_setattr(pool.fs, ino, &changes, NULL, &attr);
 
 	return error == 0 && (uint64_t)attr.st_size != size ? -ERANGE : error;
 }

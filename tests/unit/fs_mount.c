@@ -44,7 +44,7 @@ static void test_stats(void **state)
 	uint64_t blocks, ino;
 
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &ino), 0);
-	assert_int_equal(fs_write(pool->fs, ino, "x", 1, 0), 1);
+	assert_int_equal(fs_write(pool->fs, ino, "x", 1, 0, NULL), 1);
 	assert_int_equal(fs_part_info(pool->fs, 0, &path, &durability, &blocks), 0);
 	assert_string_equal(path, pool->data);
 	assert_true(strlen(durability) > 0);
@@ -90,12 +90,12 @@ static void test_read_only(void **state)
 	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), -EROFS);
 	assert_int_equal(fs_rmdir(pool->fs, ROOT, "dir"), -EROFS);
 	assert_int_equal(fs_rename(pool->fs, ROOT, "file", ROOT, "new", 0), -EROFS);
-	assert_int_equal(fs_setattr(pool->fs, file, &changes, &attr), -EROFS);
+	assert_int_equal(fs_setattr(pool->fs, file, &changes, NULL, &attr), -EROFS);
 	changes.valid = FS_SET_SIZE;
-	assert_int_equal(fs_setattr(pool->fs, file, &changes, &attr), -EROFS);
+	assert_int_equal(fs_setattr(pool->fs, file, &changes, NULL, &attr), -EROFS);
 	assert_int_equal(fs_setxattr(pool->fs, file, "user.a", "w", 1, 0), -EROFS);
 	assert_int_equal(fs_removexattr(pool->fs, file, "user.a"), -EROFS);
-	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0), -EROFS);
+	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0, NULL), -EROFS);
 	assert_int_equal(fs_getxattr(pool->fs, file, "user.a", value, sizeof(value)), 1);
 	assert_int_equal(fs_statfs(pool->fs, &statvfs), 0);
 	assert_int_equal(statvfs.f_flag, ST_RDONLY);
@@ -109,7 +109,7 @@ static void test_moved_part(void **state)
 	uint64_t file;
 
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
-	assert_int_equal(fs_write(pool->fs, file, "data", 4, 0), 4);
+	assert_int_equal(fs_write(pool->fs, file, "data", 4, 0, NULL), 4);
 	pool_unmount(pool);
 	(void)snprintf(moved, sizeof(moved), "%s/moved", pool->folder);
 	assert_int_equal(rename(pool->data, moved), 0);
@@ -236,7 +236,7 @@ static void test_double_use(void **state)
 
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
 	assert_int_equal(make_kept(pool, ROOT, "thief", S_IFREG, &thief), 0);
-	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0), 1);
+	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0, NULL), 1);
 	assert_int_equal(meta_inode_get(pool->fs->meta, file, &media), 0);
 	assert_int_equal(meta_extent_find(pool->fs->meta, media, 0, &found), 0);
 	extent.phys = found.phys;
@@ -359,9 +359,10 @@ static void crash(struct pool *pool)
 	assert_true(child >= 0);
 	if (child == 0) {
 		pool_mount(pool);
-		if (make_kept(pool, ROOT, "open", S_IFREG, &file) != 0 || fs_write(pool->fs, file, "x", 1, 0) != 1 ||
-		    fs_unlink(pool->fs, ROOT, "open") != 0 || make_kept(pool, ROOT, "dir", S_IFDIR, &dir) != 0 ||
-		    fs_rmdir(pool->fs, ROOT, "dir") != 0 || make(pool, ROOT, "kept", S_IFREG) != 0)
+		if (make_kept(pool, ROOT, "open", S_IFREG, &file) != 0 ||
+		    fs_write(pool->fs, file, "x", 1, 0, NULL) != 1 || fs_unlink(pool->fs, ROOT, "open") != 0 ||
+		    make_kept(pool, ROOT, "dir", S_IFDIR, &dir) != 0 || fs_rmdir(pool->fs, ROOT, "dir") != 0 ||
+		    make(pool, ROOT, "kept", S_IFREG) != 0)
 			_exit(1);
 		(void)raise(SIGKILL);
 	}

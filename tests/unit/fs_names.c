@@ -180,12 +180,12 @@ static void test_unlink_open(void **state)
 	assert_int_equal(fs_unlink(pool->fs, ROOT, "."), -EISDIR);
 	assert_int_equal(fs_statfs(pool->fs, &before), 0);
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
-	assert_int_equal(fs_write(pool->fs, file, data, sizeof(data), 0), sizeof(data));
+	assert_int_equal(fs_write(pool->fs, file, data, sizeof(data), 0, NULL), sizeof(data));
 	assert_int_equal(attr_of(pool, file).st_blocks, 3 * 8);
 	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
 	/* Open files outlive their names. */
 	assert_int_equal(attr_of(pool, file).st_size, sizeof(data));
-	assert_int_equal(fs_write(pool->fs, file, data, 100, 20000), 100);
+	assert_int_equal(fs_write(pool->fs, file, data, 100, 20000, NULL), 100);
 	assert_int_equal(fs_setxattr(pool->fs, file, "user.x", "y", 1, 0), 0);
 	fs_forget(pool->fs, file, 1);
 	assert_int_equal(fs_getattr(pool->fs, file, &(struct stat){0}), -ESTALE);
@@ -207,7 +207,7 @@ static void test_unlink_unmount(void **state)
 	uint64_t file;
 
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
-	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0), 1);
+	assert_int_equal(fs_write(pool->fs, file, "x", 1, 0, NULL), 1);
 	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
 	pool_remount(pool);
 	assert_int_equal(fs_getattr(pool->fs, file, &(struct stat){0}), -ESTALE);
@@ -272,7 +272,7 @@ static void times_age(struct pool *pool, uint64_t ino)
 
 	changes.attr.st_mtim.tv_sec = 1000;
 	changes.attr.st_ctim.tv_sec = 1000;
-	assert_int_equal(fs_setattr(pool->fs, ino, &changes, &changes.attr), 0);
+	assert_int_equal(fs_setattr(pool->fs, ino, &changes, NULL, &changes.attr), 0);
 }
 
 /* Which of mtime (1) and ctime (2) are new; ages them again. */

@@ -135,7 +135,7 @@ static void test_replace_file(void **state)
 
 	assert_int_equal(fs_statfs(pool->fs, &before), 0);
 	assert_int_equal(make_kept(pool, t.b, "victim", S_IFREG, &victim), 0);
-	assert_int_equal(fs_write(pool->fs, victim, "data", 4, 0), 4);
+	assert_int_equal(fs_write(pool->fs, victim, "data", 4, 0, NULL), 4);
 	assert_int_equal(link_to(pool, victim, t.b, "second"), 0);
 	assert_int_equal(fs_rename(pool->fs, t.a, "file", t.b, "victim", 0), 0);
 	assert_int_equal(find(pool, t.b, "victim"), t.file);

@@ -1,0 +1,1 @@
+#include "pin/pin.h"
