@@ -5,11 +5,13 @@
  * flushed), so that a fence makes them durable and region_persist() has nothing to flush. On ordinary files the page
  * cache is written instead, and msync(2) of the range is what makes it durable.
  */
+#include "region/guard.h"
 #include "region/region.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <libpmem.h>
+#include <string.h>
 
 /* Bytes from which non-temporal stores pay: below, write-combining buffers are flushed half full. */
 #define NON_TEMPORAL_MIN 256u
@@ -57,22 +59,58 @@ static bool contains(const struct region_part *part, const void *address, size_t
 	return start >= part->base && length <= part->length && (size_t)(start - part->base) <= part->length - length;
 }
 
+struct store {
+	const struct region_ops *ops;
+	void *dest;
+	const void *source;
+	size_t length;
+};
+
+static void do_copy(void *arg)
+{
+	const struct store *store = arg;
+
+	store->ops->copy(store->dest, store->source, store->length);
+}
+
+static void do_zero(void *arg)
+{
+	const struct store *store = arg;
+
+	store->ops->zero(store->dest, store->length);
+}
+
+/* Lost memory, of the target or of the source, is told by the flush that follows each store. */
+static void store_guarded(struct store *store, void (*access)(void *arg))
+{
+	const void *fault;
+
+	if (!region_guard_run(access, store, &fault))
+		region_guard_set_lost();
+}
+
 void region_copy(const struct region_part *part, void *dest, const void *source, size_t length)
 {
+	struct store store = {.ops = part->ops, .dest = dest, .source = source, .length = length};
+
 	assert(!part->read_only && contains(part, dest, length));
 	(void)contains;
-	part->ops->copy(dest, source, length);
+	store_guarded(&store, do_copy);
 }
 
 void region_zero(const struct region_part *part, void *dest, size_t length)
 {
+	struct store store = {.ops = part->ops, .dest = dest, .length = length};
+
 	assert(!part->read_only && contains(part, dest, length));
-	part->ops->zero(dest, length);
+	store_guarded(&store, do_zero);
 }
 
 int region_flush(const struct region_part *part, const void *address, size_t length)
 {
 	assert(contains(part, address, length));
+	if (region_guard_take_lost())
+		return -EIO;
 	if (part->durability != REGION_MSYNC || length == 0)
 		return 0;
 	return part->ops->flush(address, length, part->durability);
@@ -89,6 +127,56 @@ int region_persist(const struct region_part *part, const void *address, size_t l
 
 	region_drain(part);
 	return err;
+}
+
+struct look {
+	const unsigned char *start;
+	size_t length;
+	bool zero; /* so far */
+};
+
+static void do_look_zero(void *arg)
+{
+	struct look *look = arg;
+
+	look->zero = look->length == 0 ||
+		     (look->start[0] == 0 && memcmp(look->start, look->start + 1, look->length - 1) == 0);
+}
+
+int region_is_zero(const struct region_part *part, const void *address, size_t length, bool *ret_zero)
+{
+	struct look look = {.start = address, .length = length};
+	const void *fault;
+
+	assert(contains(part, address, length));
+	(void)part;
+	if (!region_guard_run(do_look_zero, &look, &fault))
+		return -EIO;
+	*ret_zero = look.zero;
+	return 0;
+}
+
+static void do_touch(void *arg)
+{
+	(void)*(const volatile unsigned char *)arg;
+}
+
+int region_find_lost(const struct region_part *part, const void *address, size_t length, const void **ret_lost)
+{
+	const unsigned char *page = address;
+	const unsigned char *end = page + length;
+	const void *fault;
+
+	assert(contains(part, address, length));
+	(void)part;
+	while (page < end) {
+		if (!region_guard_run(do_touch, (void *)page, &fault)) {
+			*ret_lost = page;
+			return 0;
+		}
+		page += FMT_BLOCK_SIZE - (uintptr_t)page % FMT_BLOCK_SIZE;
+	}
+	return -ENOENT;
 }
 
 const char *region_durability_name(enum region_durability durability)

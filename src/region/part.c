@@ -6,6 +6,7 @@
  * The descriptor stays open as long as the part is mapped: it holds the lock, and it is what clients are given.
  */
 #include "region/file.h"
+#include "region/guard.h"
 
 #include "base/arith.h"
 
@@ -170,7 +171,9 @@ int region_open(const char *path, bool read_only, const struct region_expected *
 
 	if (err != 0)
 		return err;
-	err = region_file_open(path, read_only ? O_RDONLY : O_RDWR, &file, message);
+	err = region_guard_install();
+	if (err == 0)
+		err = region_file_open(path, read_only ? O_RDONLY : O_RDWR, &file, message);
 	if (err == -ENOENT)
 		message_set(message, "data part %s: not found; if it was moved, say so with -o data=PATH", path);
 	if (err != 0)

@@ -102,6 +102,9 @@ static inline void *region_block(const struct region_part *part, uint64_t block)
  * Stores: dest lies in the part, which is not read-only. Not durable before region_persist() of the range or, after
  * several stores, one region_flush() each and one region_drain(). On persistent memory region_copy/zero leave nothing
  * to flush: there region_flush() does nothing, and ops->flush is called for REGION_MSYNC only.
+ *
+ * Memory that is lost (SIGBUS: an uncorrectable error, or a file that was truncated) does not end the process: a store
+ * to it, or from it, is cut short, and the next region_flush() or region_persist() of this thread returns -EIO.
  */
 void region_copy(const struct region_part *part, void *dest, const void *source, size_t length);
 void region_zero(const struct region_part *part, void *dest, size_t length);
@@ -109,6 +112,11 @@ void region_zero(const struct region_part *part, void *dest, size_t length);
 int region_persist(const struct region_part *part, const void *address, size_t length);
 int region_flush(const struct region_part *part, const void *address, size_t length); /* -EIO */
 void region_drain(const struct region_part *part);
+
+/* Loads that survive lost memory. -EIO: some of it is lost. */
+int region_is_zero(const struct region_part *part, const void *address, size_t length, bool *ret_zero);
+/* The first block's worth of [address, +length) that is lost, by a load of each block. -ENOENT: none. */
+int region_find_lost(const struct region_part *part, const void *address, size_t length, const void **ret_lost);
 
 const char *region_durability_name(enum region_durability durability);
 
