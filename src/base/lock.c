@@ -83,10 +83,30 @@ void lock_mutex_drop(struct lock_mutex *lock)
 	must(pthread_mutex_unlock(&lock->mutex), "pinfs: pthread_mutex_unlock");
 }
 
+/*
+ * Layout and map: whoever wants it exclusive (a truncate) gets it before those who come later want it shared, so that a
+ * stream of reads cannot keep it waiting. So no thread may take one of them shared twice: it would wait for a writer
+ * that waits for it.
+ */
+static bool prefers_writers(enum lock_rank rank)
+{
+	return rank == LOCK_LAYOUT || rank == LOCK_MAP;
+}
+
 int lock_rw_init(struct lock_rw *lock, enum lock_rank rank)
 {
+	pthread_rwlockattr_t attr;
+	int error = pthread_rwlockattr_init(&attr);
+
+	if (error != 0)
+		return -error;
 	lock->rank = rank;
-	return -pthread_rwlock_init(&lock->rwlock, NULL);
+	if (prefers_writers(rank))
+		error = pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	if (error == 0)
+		error = pthread_rwlock_init(&lock->rwlock, &attr);
+	(void)pthread_rwlockattr_destroy(&attr);
+	return -error;
 }
 
 void lock_rw_fini(struct lock_rw *lock)

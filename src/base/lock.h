@@ -15,11 +15,13 @@ enum lock_rank {
 	LOCK_DIRECTORY, /* entries and attributes of a directory; several: ancestor first, else by inode number */
 	LOCK_LAYOUT, /* a file's layout: I/O and pins shared, breaks exclusive; several: by inode number */
 	LOCK_MAP, /* a file's extent map and attributes; several: by inode number */
+	LOCK_REAP, /* who reaps dropped pins; ledger erase and limbo free happen under it */
 	LOCK_LIMBO, /* the map of blocks that no file owns and a pin still holds */
 	LOCK_LEDGER, /* a shard of the pin ledger; one at a time */
 	LOCK_INODES, /* a shard of the in-core inode table */
 	LOCK_ALLOC, /* a data allocation group; one at a time */
 	LOCK_META_SPACE, /* a shard of the meta part's free pages and inode slots; one at a time */
+	LOCK_SESSION, /* a client session: is it open, which of its pins are there; one at a time */
 	LOCK_PIN_FILE, /* pin table: pins and waiters of some files; one at a time. Dropping a pin takes it and what is
 			  below */
 	LOCK_PIN_COUNT, /* pin table: counts of some blocks; one at a time */
@@ -41,6 +43,7 @@ void lock_mutex_fini(struct lock_mutex *lock);
 void lock_mutex_take(struct lock_mutex *lock);
 void lock_mutex_drop(struct lock_mutex *lock);
 
+/* Of LOCK_LAYOUT and LOCK_MAP a thread takes no lock shared that it has already. */
 int lock_rw_init(struct lock_rw *lock, enum lock_rank rank);
 void lock_rw_fini(struct lock_rw *lock);
 void lock_rw_take_shared(struct lock_rw *lock);

@@ -13,7 +13,7 @@
  *                                   <- PART [part] ...                 parts that this session has not been given yet
  *                                   <- EXTENTS ... (all but the last piece)
  *                                   <- PINNED                          the last piece; or ERROR
- *   UNPIN, COMMIT, CANCEL          ->
+ *   UNPIN, COMMIT, CANCEL, WORD    ->
  *                                   <- DONE                            error 0 or an errno
  *   BELL                           ->                                  no answer
  *   LIST                           ->
@@ -52,6 +52,7 @@ enum wire_type {
 	WIRE_BELL = 6,
 	WIRE_LIST = 7,
 	WIRE_GOODBYE = 8,
+	WIRE_WORD = 9,
 	/* daemon to client */
 	WIRE_WELCOME = 64,
 	WIRE_PART = 65,
@@ -107,7 +108,10 @@ struct wire_pin {
 };
 static_assert(sizeof(struct wire_pin) == 48, "pin layout");
 
-/* UNPIN and BELL (offset and length 0), COMMIT. */
+/*
+ * UNPIN and BELL (offset and length 0), COMMIT, and WORD: a cached pin that a new daemon has kept without its state
+ * word gets it again; offset is its index in the page.
+ */
 struct wire_range {
 	struct wire_header header;
 	uint64_t pin;
@@ -234,6 +238,10 @@ static_assert(sizeof(struct wire_event) == 72, "event layout");
 
 /* ---- Checks: everything that the other side says ---- */
 
+/* True if `size` bytes begin with a header that says so of itself: magic, length, nothing reserved. */
+bool wire_header_valid(const void *message, size_t size);
+/* True if requests of this type are known; of others only the header is. */
+bool wire_request_known(unsigned type);
 /* True if `size` bytes are a whole message of a known type, long enough for its fields, counts and lengths within it.
  */
 bool wire_request_valid(const void *message, size_t size);

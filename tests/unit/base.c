@@ -5,6 +5,8 @@
 #include "base/lock.h"
 #include "base/log.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -104,6 +106,46 @@ static void test_lock_order(void **state)
 #endif
 }
 
+static void *take_exclusive(void *arg)
+{
+	struct lock_rw *lock = arg;
+
+	lock_rw_take_exclusive(lock);
+	lock_rw_drop(lock);
+	return NULL;
+}
+
+/* A stream of readers that never lets go of the lock altogether: once a writer waits, none of those who come gets in.
+ */
+static void writer_gets_in(enum lock_rank rank)
+{
+	struct lock_rw lock;
+	pthread_t writer;
+	int error;
+
+	assert_int_equal(lock_rw_init(&lock, rank), 0);
+	lock_rw_take_shared(&lock);
+	assert_int_equal(pthread_create(&writer, NULL, take_exclusive, &lock), 0);
+	/* What never comes is the runner's time limit. */
+	while ((error = pthread_rwlock_tryrdlock(&lock.rwlock)) == 0) {
+		assert_int_equal(pthread_rwlock_unlock(&lock.rwlock), 0);
+		sched_yield();
+	}
+	assert_int_equal(error, EBUSY);
+	lock_rw_drop(&lock);
+	assert_int_equal(pthread_join(writer, NULL), 0);
+	lock_rw_take_shared(&lock);
+	lock_rw_drop(&lock);
+	lock_rw_fini(&lock);
+}
+
+static void test_writers_first(void **state)
+{
+	(void)state;
+	writer_gets_in(LOCK_LAYOUT);
+	writer_gets_in(LOCK_MAP);
+}
+
 static void test_holder(void **state)
 {
 	FILE *file = tmpfile();
@@ -133,8 +175,8 @@ static void test_message(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_crc32c), cmocka_unit_test(test_arith),   cmocka_unit_test(test_lock_order),
-		cmocka_unit_test(test_holder), cmocka_unit_test(test_message),
+		cmocka_unit_test(test_crc32c),	      cmocka_unit_test(test_arith),  cmocka_unit_test(test_lock_order),
+		cmocka_unit_test(test_writers_first), cmocka_unit_test(test_holder), cmocka_unit_test(test_message),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
