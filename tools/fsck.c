@@ -116,6 +116,11 @@ static const struct {
 	{"blocks_total", offsetof(struct check_report, blocks_total)},
 	{"blocks_used", offsetof(struct check_report, blocks_used)},
 	{"blocks_free", offsetof(struct check_report, blocks_free)},
+	{"limbo_bytes", offsetof(struct check_report, limbo_bytes)},
+	{"bad_bytes", offsetof(struct check_report, bad_bytes)},
+	{"ledger_sessions", offsetof(struct check_report, ledger_sessions)},
+	{"ledger_pins", offsetof(struct check_report, ledger_pins)},
+	{"ledger_void", offsetof(struct check_report, ledger_void)},
 	{"meta_pages_total", offsetof(struct check_report, meta_pages_total)},
 	{"meta_pages_free", offsetof(struct check_report, meta_pages_free)},
 	{"parts", offsetof(struct check_report, parts)},
@@ -176,6 +181,14 @@ static void print_summary(const struct fsck *fsck, const struct check_report *re
 	printf("%s: %s, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " blocks", fsck->meta_path,
 	       report->clean ? "clean" : "no errors (not unmounted cleanly: the next mount tidies up)", report->inodes,
 	       report->blocks_used, report->blocks_total);
+	if (report->ledger_pins != 0 || report->ledger_sessions != 0)
+		printf(", %" PRIu64 " pin%s of %" PRIu64 " session%s recorded", report->ledger_pins,
+		       report->ledger_pins == 1 ? "" : "s", report->ledger_sessions,
+		       report->ledger_sessions == 1 ? "" : "s");
+	if (report->limbo_bytes != 0)
+		printf(", %" PRIu64 " bytes in limbo", report->limbo_bytes);
+	if (report->bad_bytes != 0)
+		printf(", %" PRIu64 " bytes lost", report->bad_bytes);
 	if (report->notes != 0)
 		printf(", %" PRIu64 " note%s", report->notes, report->notes == 1 ? "" : "s");
 	printf("\n");

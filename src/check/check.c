@@ -65,6 +65,9 @@ static int run_passes(struct check *check, struct message *message)
 	if (ret < 0)
 		return ret;
 	check_extents(check);
+	ret = check_ledger(check);
+	if (ret < 0)
+		return ret;
 	check_tails(check);
 	ret = check_names(check);
 	if (ret < 0)

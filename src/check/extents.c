@@ -1,6 +1,6 @@
 /*
- * Extents: one by one against their file's size (I11), and those of all files by place (I7, I8). Their order in the
- * file and their sum (I9, I10) are the scan's.
+ * Extents: one by one against their file's size (I11), and those of all files by place (I7, I8, I24). Their order in
+ * the file and their sum (I9, I10) are the scan's.
  */
 #include "base/arith.h"
 #include "check/walk.h"
@@ -20,6 +20,9 @@ static void judge_extent(struct check *check, struct check_inode *inode, const s
 {
 	uint64_t end;
 
+	/* Its keys are addresses, which the scan has judged (I23). */
+	if (fmt_ino_is_identity(inode->ino))
+		return;
 	if (extent->length == 0 || add_overflows(extent->file_block, extent->length, &end) || end > FILE_BLOCKS_MAX) {
 		check_error(check, "I9", inode->ino, "extent at file block %lu has an impossible length of %u blocks",
 			    extent->file_block, extent->length);
@@ -53,6 +56,10 @@ int check_extent_seen(struct check *check, const struct fmt_inode *media, const 
 		.length = extent->length,
 	};
 	check->report.extents++;
+	if (media->ino == FMT_INO_LIMBO)
+		check->report.limbo_bytes += (uint64_t)extent->length * FMT_BLOCK_SIZE;
+	else if (media->ino == FMT_INO_BAD)
+		check->report.bad_bytes += (uint64_t)extent->length * FMT_BLOCK_SIZE;
 	judge_extent(check, inode, extent);
 	return 0;
 }
@@ -66,17 +73,33 @@ static int compare_extents(const void *a, const void *b)
 	return left->ino < right->ino ? -1 : left->ino > right->ino;
 }
 
-/* I7: blocks 1 to blocks - 2: the first and the last hold the headers. */
-static bool inside_part(const struct check *check, const struct check_extent *extent)
+/* Blocks 1 to blocks - 2: the first and the last hold the headers. */
+bool check_inside_part(const struct check *check, uint64_t phys, uint32_t length)
 {
-	uint32_t part = fmt_phys_part(extent->phys);
-	uint64_t block = fmt_phys_block(extent->phys);
+	uint32_t part = fmt_phys_part(phys);
+	uint64_t block = fmt_phys_block(phys);
 	uint64_t last;
 
 	if (part >= check->parts || block == 0)
 		return false;
 	last = check->part[part].record.blocks - 1;
-	return block < last && extent->length <= last - block;
+	return block < last && length <= last - block;
+}
+
+static void judge_shared(struct check *check, const struct check_extent *extent, uint64_t ino)
+{
+	uint64_t block = fmt_phys_block(extent->phys);
+	uint32_t part = fmt_phys_part(extent->phys);
+
+	if (fmt_ino_is_identity(ino) && ino != extent->ino)
+		check_error(check, "I24", extent->ino, "block %lu of part %u is %s too", block, part,
+			    ino == FMT_INO_LIMBO ? "in limbo" : "among the lost blocks");
+	else if (fmt_ino_is_identity(extent->ino) && ino != extent->ino)
+		check_error(check, "I24", ino, "block %lu of part %u is %s too", block, part,
+			    extent->ino == FMT_INO_LIMBO ? "in limbo" : "among the lost blocks");
+	else
+		check_error(check, "I8", extent->ino, "block %lu of part %u belongs to inode %lu too", block, part,
+			    ino);
 }
 
 /* In order of place, an extent that begins before the end of those before it shares blocks with one of them. */
@@ -89,15 +112,14 @@ static void judge_places(struct check *check)
 	for (i = 0; i < check->extents; i++) {
 		extent = &check->extent[i];
 		check_step(check);
-		if (!inside_part(check, extent)) {
+		if (!check_inside_part(check, extent->phys, extent->length)) {
 			check_error(check, "I7", extent->ino,
 				    "extent of %u blocks at block %lu of part %u is outside of the part",
 				    extent->length, fmt_phys_block(extent->phys), fmt_phys_part(extent->phys));
 			continue;
 		}
 		if (extent->phys < end)
-			check_error(check, "I8", extent->ino, "block %lu of part %u belongs to inode %lu too",
-				    fmt_phys_block(extent->phys), fmt_phys_part(extent->phys), ino);
+			judge_shared(check, extent, ino);
 		from = max_u64(extent->phys, end);
 		if (extent->phys + extent->length > from) {
 			end = extent->phys + extent->length;
@@ -113,4 +135,20 @@ void check_extents(struct check *check)
 	if (check->extents > 0)
 		qsort(check->extent, check->extents, sizeof(*check->extent), compare_extents);
 	judge_places(check);
+}
+
+size_t check_extent_find(const struct check *check, uint64_t phys)
+{
+	size_t low = 0, high = check->extents;
+
+	/* The one before the first that begins behind `phys` may reach it. */
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->extent[middle].phys <= phys)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && check->extent[low - 1].phys + check->extent[low - 1].length > phys ? low - 1 : low;
 }

@@ -2,8 +2,8 @@
  * What the files of src/check share: the state of one walk. One thread, nothing to lock.
  *
  * check.c opens the pool and orders the passes, child.c runs them apart, problem.c keeps what was found, inodes.c and
- * extents.c judge what the scan sees, parts.c the data parts, names.c entries, values.c symlinks and xattrs, links.c
- * the tree.
+ * extents.c judge what the scan sees, ledger.c the pin ledger, parts.c the data parts, names.c entries, values.c
+ * symlinks and xattrs, links.c the tree.
  */
 #ifndef PINFS_CHECK_WALK_H
 #define PINFS_CHECK_WALK_H
@@ -117,6 +117,14 @@ static inline bool check_reserved(uint64_t ino)
 /* extents.c: one extent during the scan (I9, I11); then all of them by place (I7, I8). */
 int check_extent_seen(struct check *check, const struct fmt_inode *media, const struct meta_extent *extent);
 void check_extents(struct check *check);
+
+/* True if [phys, +length) lies between the headers of its part. */
+bool check_inside_part(const struct check *check, uint64_t phys, uint32_t length);
+/* The first extent by place that ends behind `phys`; check->extents: none. After check_extents(), which sorts them. */
+size_t check_extent_find(const struct check *check, uint64_t phys);
+
+/* ledger.c: the pin ledger (I25 to I28). */
+int check_ledger(struct check *check);
 
 /* parts.c: records and headers (I21), and the bytes behind the files' ends (I12). */
 int check_parts_open(struct check *check, struct message *message);

@@ -79,6 +79,12 @@ static inline uint64_t fmt_phys_block(uint64_t phys)
 	return phys & ((1ull << FMT_PHYS_BLOCK_BITS) - 1);
 }
 
+/* True if such a run can be in a part. Its last block cannot: it is the header's copy, so ends do not overflow. */
+static inline bool fmt_phys_run_possible(uint64_t phys, uint32_t length)
+{
+	return length > 0 && length <= ((1ull << FMT_PHYS_BLOCK_BITS) - 1) - fmt_phys_block(phys);
+}
+
 /* ---- Meta part: the libpmemobj root object ---- */
 
 #define FMT_LAYOUT_NAME "pinfs"
@@ -142,6 +148,17 @@ static_assert(sizeof(struct fmt_group) == FMT_SLOT_SIZE, "a group header is one 
 #define FMT_LEDGER_SHARDS 8u /* by session number */
 #define FMT_INO_BAD 12ull /* as limbo: blocks that are lost (memory errors), never to be used again */
 #define FMT_INO_FIRST_FREE 16ull /* 13 to 15 are reserved */
+
+/* True of limbo and of bad blocks: key and value of each extent are the same physical address. */
+static inline bool fmt_ino_is_identity(uint64_t ino)
+{
+	return ino == FMT_INO_LIMBO || ino == FMT_INO_BAD;
+}
+
+static inline bool fmt_ino_is_ledger(uint64_t ino)
+{
+	return ino >= FMT_INO_LEDGER && ino < FMT_INO_LEDGER + FMT_LEDGER_SHARDS;
+}
 
 static inline uint64_t fmt_ino(uint64_t group, unsigned frame, unsigned slot)
 {
@@ -330,6 +347,7 @@ struct fmt_inode {
 			uint64_t rdev; /* device special file: dev_t as Linux' new_encode_dev */
 			uint64_t reserved1;
 		};
+		uint8_t boot_id[16]; /* shard of the ledger: of the machine when its last session was added */
 	};
 
 	struct fmt_map body; /* file: extents; directory: entries; long symlink: root is the first blob page */
@@ -354,6 +372,83 @@ struct fmt_part_record {
 	char path[]; /* absolute, not terminated */
 };
 static_assert(sizeof(struct fmt_part_record) == 32, "part record layout");
+
+/* ---- The pin ledger: xattrs of the inodes FMT_INO_LEDGER + session % FMT_LEDGER_SHARDS ---- */
+
+/* Value of the xattr "s.SESSION" (numbers in names are 16 small hexadecimal digits): a process that may hold pins. */
+struct fmt_ledger_session {
+	uint64_t id; /* SESSION, not 0 */
+	uint64_t pid_namespace; /* inode number of the namespace that pid counts in */
+	uint64_t start_time; /* of the process, clock ticks since boot */
+	uint64_t pidfs_inode; /* of its pidfd; 0: not known */
+	uint8_t boot_id[16]; /* of the machine: after a reboot all is void */
+	uint8_t cookie[16]; /* with which its client comes back */
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t reserved; /* 0 */
+	char command[16]; /* padded with zeros, terminated */
+};
+static_assert(sizeof(struct fmt_ledger_session) == 96, "ledger session layout");
+
+/* Blocks that a pin holds. */
+struct fmt_ledger_extent {
+	uint64_t file_block;
+	uint64_t phys;
+	uint32_t length; /* blocks, not 0 */
+	uint32_t reserved; /* 0 */
+};
+static_assert(sizeof(struct fmt_ledger_extent) == 24, "ledger extent layout");
+
+/*
+ * Value of the xattr "p.SESSION.PIN": a pin. Its extents are in order of file blocks. The first are here, the others in
+ * pieces: the values of xattrs "x.SESSION.PIN.N" (N: 8 digits, from 0) are arrays of struct fmt_ledger_extent, all but
+ * the last with FMT_LEDGER_PIECE_EXTENTS. Pieces are written first and erased last: without this head they are void.
+ */
+struct fmt_ledger_pin {
+	uint64_t id; /* PIN, not 0 */
+	uint64_t session; /* SESSION */
+	uint64_t ino;
+	uint64_t offset; /* the range of the file, bytes */
+	uint64_t length;
+	uint64_t count; /* extents of the pin, those in pieces too */
+	uint32_t generation; /* of the inode */
+	uint32_t flags; /* as the pin table defines them */
+	uint32_t head_count; /* extents here */
+	uint32_t reserved; /* 0 */
+	struct fmt_ledger_extent extent[];
+};
+static_assert(sizeof(struct fmt_ledger_pin) == 64, "ledger pin layout");
+
+#define FMT_LEDGER_HEAD_EXTENTS                                                                                        \
+	((FMT_XATTR_VALUE_MAX - sizeof(struct fmt_ledger_pin)) / sizeof(struct fmt_ledger_extent))
+#define FMT_LEDGER_PIECE_EXTENTS (FMT_XATTR_VALUE_MAX / sizeof(struct fmt_ledger_extent))
+/* With so many a pin's value lies beside its name: one transaction that takes no page. */
+#define FMT_LEDGER_INLINE_EXTENTS                                                                                      \
+	((FMT_XATTR_INLINE_MAX - sizeof(struct fmt_ledger_pin)) / sizeof(struct fmt_ledger_extent))
+static_assert(FMT_LEDGER_INLINE_EXTENTS >= 10, "pins of a few extents are one small transaction");
+
+/* Longest name: "x." SESSION "." PIN "." N. */
+#define FMT_LEDGER_NAME_MAX (2u + 16 + 1 + 16 + 1 + 8)
+
+enum fmt_ledger_kind {
+	FMT_LEDGER_SESSION = 's',
+	FMT_LEDGER_PIN = 'p',
+	FMT_LEDGER_PIECE = 'x',
+};
+
+/* What a name in the ledger says. */
+struct fmt_ledger_key {
+	enum fmt_ledger_kind kind;
+	uint32_t piece; /* of a FMT_LEDGER_PIECE, else 0 */
+	uint64_t session;
+	uint64_t pin; /* 0 in that of a session */
+};
+
+static inline uint64_t fmt_ledger_ino(uint64_t session)
+{
+	return FMT_INO_LEDGER + session % FMT_LEDGER_SHARDS;
+}
 
 /* ---- Checksums and sanity: pure functions, thread-safe ---- */
 
@@ -390,6 +485,20 @@ void fmt_name_seal(struct fmt_name *name, unsigned kind, uint32_t seed);
 /* The name that starts at `unit`, or NULL if it does not verify: start bit, length within its units and the page, crc.
  */
 const struct fmt_name *fmt_name_at(const struct fmt_names *names, unsigned unit, uint32_t seed);
+
+/* Writes the name, not terminated, at most FMT_LEDGER_NAME_MAX bytes; returns its length. */
+size_t fmt_ledger_name(const struct fmt_ledger_key *key, char *ret_name);
+/* False: no such name is ever written. */
+bool fmt_ledger_parse(const char *name, size_t length, struct fmt_ledger_key *ret_key);
+/* Values, by their own form and their names'; of a pin, what its head tells without its pieces. */
+bool fmt_ledger_session_valid(const struct fmt_ledger_session *session, size_t length,
+			      const struct fmt_ledger_key *key);
+bool fmt_ledger_pin_valid(const struct fmt_ledger_pin *pin, size_t length, const struct fmt_ledger_key *key);
+/* Extents that piece `piece` of the pin has; 0: it has no such piece. */
+size_t fmt_ledger_piece_extents(const struct fmt_ledger_pin *pin, uint64_t piece);
+/* One extent of a pin; `*next_block` is where it may begin at the earliest, and becomes where the next may. */
+bool fmt_ledger_extent_valid(const struct fmt_ledger_pin *pin, const struct fmt_ledger_extent *extent,
+			     uint64_t *next_block);
 
 void fmt_blob_seal(struct fmt_blob *blob);
 bool fmt_blob_valid(const struct fmt_blob *blob, const struct fmt_inode *owner, unsigned kind);

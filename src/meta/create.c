@@ -68,29 +68,6 @@ static void groups_format(struct meta *meta)
 	}
 }
 
-/* A reserved inode, before anybody can see the pool: no transaction. */
-static void inode_format(struct meta *meta, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid)
-{
-	struct fmt_inode *inode = (struct fmt_inode *)((char *)meta_frame(meta, 0, 0) + ino * FMT_SLOT_SIZE);
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	memset(inode, 0, sizeof(*inode));
-	inode->magic = FMT_INODE_MAGIC;
-	inode->ino = ino;
-	inode->generation = 1;
-	inode->mode = mode;
-	inode->uid = uid;
-	inode->gid = gid;
-	inode->nlink = S_ISDIR(mode) ? 2 : 1;
-	if (S_ISDIR(mode))
-		inode->parent = ino;
-	inode->atime = inode->mtime = inode->ctime = inode->btime = now.tv_sec;
-	inode->atime_nsec = inode->mtime_nsec = inode->ctime_nsec = inode->btime_nsec = (uint32_t)now.tv_nsec;
-	fmt_inode_seal(inode);
-	pmemobj_persist(meta->pop, inode, sizeof(*inode));
-}
-
 static int super_format(struct meta *meta, const struct meta_create_args *args)
 {
 	struct fmt_super *super = meta->super;
@@ -151,8 +128,9 @@ int meta_create(const char *path, const struct meta_create_args *args, struct me
 		error = meta_attach(meta);
 	if (error == 0) {
 		groups_format(meta);
-		inode_format(meta, FMT_INO_ROOT, S_IFDIR | (args->root_mode & 07777), args->root_uid, args->root_gid);
-		inode_format(meta, FMT_INO_PARTS, S_IFREG, 0, 0);
+		reserved_create(meta, FMT_INO_ROOT, S_IFDIR | (args->root_mode & 07777), args->root_uid,
+				args->root_gid);
+		reserved_create(meta, FMT_INO_PARTS, S_IFREG, 0, 0);
 		error = meta_scan(meta, NULL, message);
 	}
 	if (error == 0) {

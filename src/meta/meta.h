@@ -233,11 +233,15 @@ ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, char *
  * Limbo is an extent map whose keys are the blocks' own physical addresses, so each block has one place in it, and the
  * scan finds it in use like any file's. The caller holds LOCK_LIMBO from before meta_begin() until after the commit.
  */
-/* In the transaction that unmaps them from their file. With META_TX_RESERVE it does not fail for want of space. */
+/*
+ * In the transaction that unmaps them from their file. With META_TX_RESERVE it does not fail for want of space, if a
+ * pin in the ledger names the blocks: adding a pin puts the pages aside. The transaction may edit four inodes, limbo's
+ * and the bad blocks' among them.
+ */
 int meta_limbo_add(struct meta_tx *tx, uint64_t phys, uint32_t length);
 /* Takes the first piece of limbo in [phys, +length) out; *ret_phys, *ret_length say which. -ENOENT: none. */
 int meta_limbo_remove(struct meta_tx *tx, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint32_t *ret_length);
-/* The first run of limbo at or after `phys`. -ENOENT. */
+/* The first run of limbo at or after `phys`, or what is left of it from there. -ENOENT. */
 int meta_limbo_find(struct meta *meta, uint64_t phys, uint64_t *ret_phys, uint32_t *ret_length);
 uint64_t meta_limbo_blocks(const struct meta *meta);
 /* Blocks that are lost go from limbo, or from their file, to FMT_INO_BAD; same rules. */
@@ -290,8 +294,18 @@ int meta_ledger_erase_session(struct meta *meta, uint64_t id);
 int meta_ledger_visit(struct meta *meta, int (*visit_session)(void *arg, const struct meta_session *session),
 		      int (*visit_pin)(void *arg, const struct meta_pin *pin), void *arg);
 int meta_ledger_sweep(struct meta *meta);
+/*
+ * What is damaged is left out: meta_ledger_visit() goes on to the end and then says -EUCLEAN, meta_ledger_sweep()
+ * leaves the shard alone. Somebody may hold pins that nobody knows of: no block may be freed then, the mount is
+ * read-only. A reboot ends that: this empties each damaged shard whose last session was added under another boot id
+ * than `boot_id`, for all in it is void. -EUCLEAN: one is damaged and of this boot. To be called before the others.
+ */
+int meta_ledger_reset(struct meta *meta, const uint8_t boot_id[16]);
 
 /* ---- For src/check: every page of names and blob, verified ---- */
+
+/* Reports records of the ledger that are damaged; *ret_void: names that a crash left and meta_ledger_sweep() erases. */
+int meta_ledger_check(struct meta *meta, const struct meta_visitor *visitor, uint64_t *ret_void);
 
 /* Reports damage in the pages of one inode's entries and xattrs that the scan does not read. */
 int meta_inode_check(struct meta *meta, const struct fmt_inode *inode, const struct meta_visitor *visitor);

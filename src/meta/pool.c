@@ -60,6 +60,7 @@ void meta_close(struct meta *meta)
 	if (meta == NULL)
 		return;
 	space_fini(meta);
+	ledger_fini(meta);
 	free(meta->group);
 	if (meta->pop != NULL)
 		pmemobj_close(meta->pop);
@@ -190,7 +191,7 @@ struct meta *meta_new(const char *path)
 	if (meta == NULL)
 		return NULL;
 	meta->path = strdup(path);
-	if (meta->path == NULL || sodium_init() < 0) {
+	if (meta->path == NULL || sodium_init() < 0 || ledger_init(meta) != 0) {
 		free(meta->path);
 		free(meta);
 		return NULL;
@@ -210,6 +211,7 @@ int meta_open(const char *path, unsigned flags, struct meta **ret_meta, struct m
 		goto close;
 	/* A devdax node cannot be mapped privately. */
 	meta->copy = (flags & META_OPEN_COPY) != 0 && !meta->file.devdax;
+	meta->keep = (flags & META_OPEN_COPY) != 0;
 	error = pop_open(meta, message);
 	if (error == 0)
 		error = super_check(meta, flags, message);

@@ -38,6 +38,7 @@ struct meta {
 	char *path;
 	struct precheck_file file;
 	bool copy; /* opened as a private copy */
+	bool keep; /* nothing on media may be changed at open */
 	bool scanned;
 	unsigned char **group; /* address of each group's first frame */
 	struct group_state *state;
@@ -47,6 +48,13 @@ struct meta {
 	_Atomic uint64_t slots_free;
 	uint64_t pages_total;
 	uint64_t reserve; /* pages for META_TX_RESERVE only */
+	/* Of limbo and bad blocks as last committed, for those who do not hold LOCK_LIMBO. */
+	_Atomic uint64_t limbo_blocks;
+	_Atomic uint64_t limbo_nodes; /* of both */
+	_Atomic uint64_t bad_blocks;
+	_Atomic uint64_t ledger_extents; /* of all recorded pins, those being recorded too */
+	struct lock_mutex ledger[FMT_LEDGER_SHARDS]; /* LOCK_LEDGER; each protects a shard: inode, names, blobs */
+	_Atomic unsigned ledger_damaged; /* bit i: the scan, or a reader, met damage in shard i */
 };
 
 /*
@@ -62,6 +70,7 @@ struct meta_tx {
 	size_t undo_used; /* bytes of undo log so far, by libpmemobj's reckoning */
 	size_t undo_pages; /* of them, for ranges of pages */
 	bool names_removed; /* units may have been freed in it: writing into free units must be undone too */
+	bool limbo; /* limbo or bad blocks are changed */
 	struct vec fresh;
 	struct vec freed;
 	struct vec edited;
@@ -92,6 +101,27 @@ int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address);
 int tx_page_drop(struct meta_tx *tx, uint64_t page);
 /* Copies a page to a fresh one and drops it: the caller changes what points to it. */
 int tx_page_move(struct meta_tx *tx, uint64_t page, uint64_t *ret_page, void **ret_address);
+
+/* ---- reserved.c ---- */
+
+/* Makes a reserved inode, at once and durably. */
+void reserved_create(struct meta *meta, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid);
+/* Makes those of limbo, ledger and bad blocks that are not there. Returns how many. */
+uint64_t reserved_complete(struct meta *meta);
+
+/* ---- limbo.c ---- */
+
+/* After the scan, and after a transaction that changed limbo or bad blocks: what their inodes say now. */
+void limbo_settle(struct meta *meta);
+/* Pages that limbo may need for all that is recorded as pinned: nobody else gets them. */
+uint64_t limbo_promise(const struct meta *meta);
+
+/* ---- ledger.c ---- */
+
+int ledger_init(struct meta *meta);
+void ledger_fini(struct meta *meta);
+/* After the scan: counts what is recorded. */
+int ledger_settle(struct meta *meta);
 
 /* ---- space.c ---- */
 

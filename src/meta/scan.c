@@ -32,6 +32,11 @@ static int damage(struct scan *scan, const char *invariant, uint64_t ino, const 
 	va_end(args);
 	if (scan->visitor != NULL && scan->visitor->damage != NULL)
 		return scan->visitor->damage(scan->visitor->arg, invariant, ino, what);
+	/* The rest of the pool does not depend on the ledger: who reads it is told (meta_ledger_visit()). */
+	if (fmt_ino_is_ledger(ino)) {
+		atomic_fetch_or(&scan->meta->ledger_damaged, 1u << (ino - FMT_INO_LEDGER));
+		return 0;
+	}
 	if (ino == FMT_INO_NONE)
 		message_set(scan->message, "%s: damaged (%s: %s); run `pinfs fsck`", scan->meta->path, invariant, what);
 	else
@@ -111,7 +116,12 @@ static int scan_extent(struct scan *scan, const struct fmt_record *record)
 		.unwritten = (record->length & FMT_EXTENT_UNWRITTEN) != 0,
 	};
 
-	if (extent.length == 0 || extent.file_block > FMT_FILE_SIZE_MAX >> FMT_BLOCK_SHIFT)
+	if (fmt_ino_is_identity(scan->inode->ino) && (extent.file_block != extent.phys || extent.unwritten ||
+						      !fmt_phys_run_possible(extent.phys, extent.length)))
+		return damage(scan, "I23", scan->inode->ino, "extent at key %#llx is not of the blocks that it names",
+			      (unsigned long long)extent.file_block);
+	if (!fmt_ino_is_identity(scan->inode->ino) &&
+	    (extent.length == 0 || extent.file_block > FMT_FILE_SIZE_MAX >> FMT_BLOCK_SHIFT))
 		return damage(scan, "I9", scan->inode->ino, "extent at block %llu is impossible",
 			      (unsigned long long)extent.file_block);
 	if (scan->visitor == NULL || scan->visitor->extent == NULL)
@@ -222,7 +232,9 @@ static int scan_inode(struct scan *scan, const struct fmt_inode *inode)
 		error = scan->visitor->inode(scan->visitor->arg, inode);
 	if (error != 0)
 		return error;
-	if (S_ISREG(inode->mode) || S_ISDIR(inode->mode)) {
+	if (fmt_ino_is_identity(inode->ino) && !S_ISREG(inode->mode)) {
+		error = damage(scan, "I23", inode->ino, "is no map of blocks");
+	} else if (S_ISREG(inode->mode) || S_ISDIR(inode->mode)) {
 		error = scan_map(scan, &body, &order);
 		if (error == 0 && S_ISREG(inode->mode) && order.blocks != inode->blocks)
 			error = damage(scan, "I10", inode->ino, "counts %llu blocks and has %llu",
@@ -295,7 +307,14 @@ int meta_scan(struct meta *meta, const struct meta_visitor *visitor, struct mess
 	}
 	if (error != 0)
 		return error;
+	/* A pool that was made before there were pins. */
+	if (!meta->keep && !meta_must_be_read_only(meta))
+		scan.inodes += reserved_complete(meta);
 	space_ready(meta);
+	limbo_settle(meta);
+	error = ledger_settle(meta);
+	if (error != 0)
+		return error;
 	atomic_store(&meta->inodes_used, scan.inodes);
 	meta->scanned = true;
 	return 0;

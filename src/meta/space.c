@@ -168,7 +168,7 @@ static bool shard_page_take(struct meta *meta, struct space_shard *shard, uint64
 
 int space_page_take(struct meta *meta, bool use_reserve, uint64_t *ret_page)
 {
-	uint64_t kept = use_reserve ? 0 : meta->reserve;
+	uint64_t kept = use_reserve ? 0 : meta->reserve + limbo_promise(meta);
 	uint64_t free_pages = atomic_load(&meta->pages_free);
 
 	do {
@@ -356,9 +356,10 @@ void space_slot_put(struct meta *meta, uint64_t ino)
 void meta_space(const struct meta *meta, struct meta_space *ret_space)
 {
 	uint64_t free_pages = atomic_load(&meta->pages_free);
+	uint64_t kept = meta->reserve + limbo_promise(meta);
 
 	ret_space->pages_total = meta->pages_total;
-	ret_space->pages_free = free_pages > meta->reserve ? free_pages - meta->reserve : 0;
+	ret_space->pages_free = free_pages > kept ? free_pages - kept : 0;
 	ret_space->inodes_used = atomic_load(&meta->inodes_used);
 	ret_space->inode_slots_free = atomic_load(&meta->slots_free);
 }

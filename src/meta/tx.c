@@ -146,6 +146,7 @@ int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
 	tx->undo_used = 0;
 	tx->undo_pages = 0;
 	tx->names_removed = false;
+	tx->limbo = false;
 	if ((flags & META_TX_INODE) != 0) {
 		error = space_slot_take(meta, (flags & META_TX_RESERVE) != 0, &tx->slot);
 		if (error != 0)
@@ -210,6 +211,8 @@ int meta_commit(struct meta_tx *tx)
 	}
 	if (tx->new_inode != FMT_INO_NONE)
 		atomic_fetch_add(&tx->meta->inodes_used, 1);
+	if (tx->limbo)
+		limbo_settle(tx->meta);
 	tx_end(tx, &tx->freed, &tx->destroyed);
 	return 0;
 }

@@ -185,12 +185,95 @@ static void test_blob(void **state)
 	assert_false(fmt_blob_valid(&blob, &owner, FMT_KIND_SYMLINK));
 }
 
+static void test_ledger_names(void **state)
+{
+	static const struct {
+		struct fmt_ledger_key key;
+		const char *name;
+	} cases[] = {
+		{{FMT_LEDGER_SESSION, 0, 0x123456789abcdef0, 0}, "s.123456789abcdef0"},
+		{{FMT_LEDGER_PIN, 0, 1, UINT64_MAX}, "p.0000000000000001.ffffffffffffffff"},
+		{{FMT_LEDGER_PIECE, 0xabc, 2, 3}, "x.0000000000000002.0000000000000003.00000abc"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char name[FMT_LEDGER_NAME_MAX + 1];
+		size_t length = fmt_ledger_name(&cases[i].key, name);
+		struct fmt_ledger_key key;
+
+		assert_int_equal(length, strlen(cases[i].name));
+		assert_memory_equal(name, cases[i].name, length);
+		assert_true(fmt_ledger_parse(name, length, &key));
+		assert_memory_equal(&key, &cases[i].key, sizeof(key));
+		/* Neither shorter nor longer, and no other byte anywhere that gives the same. */
+		for (size_t cut = 0; cut < length; cut++)
+			assert_false(fmt_ledger_parse(name, cut, &key));
+		name[length] = '0';
+		assert_false(fmt_ledger_parse(name, length + 1, &key));
+		for (size_t at = 0; at < length; at++) {
+			for (unsigned byte = 0; byte < 256; byte++) {
+				memcpy(name, cases[i].name, length);
+				name[at] = (char)byte;
+				if (byte != (unsigned char)cases[i].name[at] && fmt_ledger_parse(name, length, &key))
+					assert_memory_not_equal(&key, &cases[i].key, sizeof(key));
+			}
+		}
+	}
+}
+
+/* Fields of a pin's head that do not fit together. */
+static void test_ledger_pin(void **state)
+{
+	const struct fmt_ledger_key key = {.kind = FMT_LEDGER_PIN, .session = 5, .pin = 6};
+	const struct fmt_ledger_pin sound = {
+		.id = 6,
+		.session = 5,
+		.length = 1,
+		.head_count = FMT_LEDGER_HEAD_EXTENTS,
+		.count = FMT_LEDGER_HEAD_EXTENTS + FMT_LEDGER_PIECE_EXTENTS + 7,
+	};
+	const size_t length = sizeof(sound) + FMT_LEDGER_HEAD_EXTENTS * sizeof(struct fmt_ledger_extent);
+	struct fmt_ledger_pin pin = sound;
+
+	(void)state;
+	assert_true(fmt_ledger_pin_valid(&pin, length, &key));
+	assert_int_equal(fmt_ledger_piece_extents(&pin, 0), FMT_LEDGER_PIECE_EXTENTS);
+	assert_int_equal(fmt_ledger_piece_extents(&pin, 1), 7);
+	assert_int_equal(fmt_ledger_piece_extents(&pin, 2), 0);
+	assert_int_equal(fmt_ledger_piece_extents(&pin, UINT32_MAX), 0);
+	pin.count = FMT_LEDGER_HEAD_EXTENTS + FMT_LEDGER_PIECE_EXTENTS;
+	assert_int_equal(fmt_ledger_piece_extents(&pin, 1), 0);
+#define ASSERT_BROKEN(change)                                                                                          \
+	do {                                                                                                           \
+		pin = sound;                                                                                           \
+		change;                                                                                                \
+		assert_false(fmt_ledger_pin_valid(&pin, length, &key));                                                \
+	} while (0)
+	ASSERT_BROKEN(pin.id = 7);
+	ASSERT_BROKEN(pin.session = 6);
+	ASSERT_BROKEN(pin.head_count--);
+	ASSERT_BROKEN(pin.head_count = UINT32_MAX);
+	ASSERT_BROKEN(pin.count = FMT_LEDGER_HEAD_EXTENTS - 1);
+	ASSERT_BROKEN(pin.count = UINT64_MAX);
+	ASSERT_BROKEN(pin.length = 0);
+	ASSERT_BROKEN(pin.offset = UINT64_MAX);
+	ASSERT_BROKEN(pin.offset = FMT_FILE_SIZE_MAX);
+	ASSERT_BROKEN(pin.reserved = 1);
+	pin = sound;
+	assert_false(fmt_ledger_pin_valid(&pin, sizeof(pin) - 1, &key));
+	assert_false(fmt_ledger_pin_valid(&pin, length + 1, &key));
+	pin.head_count = 1; /* the rest would be in pieces, though there is room here */
+	assert_false(fmt_ledger_pin_valid(&pin, sizeof(pin) + sizeof(struct fmt_ledger_extent), &key));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_inode), cmocka_unit_test(test_group),  cmocka_unit_test(test_part_header),
-		cmocka_unit_test(test_super), cmocka_unit_test(test_record), cmocka_unit_test(test_node),
-		cmocka_unit_test(test_names), cmocka_unit_test(test_blob),
+		cmocka_unit_test(test_inode),	   cmocka_unit_test(test_group),  cmocka_unit_test(test_part_header),
+		cmocka_unit_test(test_super),	   cmocka_unit_test(test_record), cmocka_unit_test(test_node),
+		cmocka_unit_test(test_names),	   cmocka_unit_test(test_blob),	  cmocka_unit_test(test_ledger_names),
+		cmocka_unit_test(test_ledger_pin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
