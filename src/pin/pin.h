@@ -20,8 +20,10 @@
 #ifndef PINFS_PIN_H
 #define PINFS_PIN_H
 
+#include "pin/interval.h"
 #include "wire/word.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,12 +82,18 @@ void pin_table_set_limit(struct pin_table *table, uint64_t limit);
 /* `uid`: whom its pins are charged to; `process`: whose own write(2) does not wait; `session`: its ledger number. */
 int pin_holder_create(struct pin_table *table, uint64_t session, uid_t uid, pid_t process, void *data,
 		      struct pin_holder **ret_holder);
-/* Gives the holder a new receiver of events (reclaim), or none: after it returns no event is being delivered. */
+/*
+ * Gives the holder a new receiver of events (reclaim), or none (NULL): after it returns no event is being delivered to
+ * the old one. Not from within a callback.
+ */
 void pin_holder_set_data(struct pin_holder *holder, void *data);
 void pin_holder_silence(struct pin_holder *holder);
 /* Breaks no longer wait for it: it is dying and stuck, or did not come back. Its blocks stay counted. Reversible. */
 void pin_holder_set_ignored(struct pin_holder *holder, bool ignored);
-/* Drops all of its pins; then a PIN_REAP_HOLDER follows them through the reap queue. No call on it after that. */
+/*
+ * Drops all of its pins and interrupts those that wait; then a PIN_REAP_HOLDER follows them through the reap queue,
+ * once the last tentative pin and the last waiter of it have ended. A pin_take() that is too late gets -ESHUTDOWN.
+ */
 void pin_holder_close(struct pin_holder *holder);
 uint64_t pin_holder_session(const struct pin_holder *holder);
 uid_t pin_holder_uid(const struct pin_holder *holder);
@@ -107,30 +115,48 @@ enum pin_verdict {
  * break is a barrier: new pins that overlap it wait behind it.
  *
  *   idle --told -EINPROGRESS--> waiting --verdict, ops.wake--> woken --the operation again--> waiting, or idle by end
+ *
+ * An operation asks for one file, and for the same kind of thing, until pin_waiter_end().
  */
+
+/* What somebody asks for: decides which pins are in its way. The table's. */
+struct pin_want {
+	enum pin_reason reason; /* of a break; 0: a pin */
+	unsigned flags; /* of a pin: PIN_FLAG_WRITE, PIN_FLAG_EXCLUSIVE */
+	pid_t process; /* who asks; 0: unknown */
+	struct pin_holder *holder; /* of a pin; while it waits, kept until the end */
+	uint64_t first, last; /* blocks of the file, last exclusive */
+};
+
 struct pin_waiter {
-	/* Set by pin_waiter_init(). */
+	/* Set by pin_waiter_init(). `process` may be set later, while the operation runs: it is read when it asks. */
 	uint64_t timeout; /* ns from the first wait on; PIN_FOREVER; 0: decided at once */
 	bool detach; /* at the timeout: true: go on (detach), false: -EBUSY */
 	pid_t process; /* who asks, 0 unknown: a holder's own write(2) never waits */
-	/* The table's, under LOCK_PIN_FILE of the file. */
+	/* The table's, under LOCK_PIN_FILE of the file; the atomics are for pin_waiter_interrupt(). */
+	_Atomic uint64_t ino; /* 0: has not waited */
+	atomic_bool interrupted; /* it ends rather than wait again */
 	enum { PIN_WAITER_IDLE, PIN_WAITER_WAITING, PIN_WAITER_WOKEN } state;
 	enum pin_verdict verdict;
-	enum pin_reason reason; /* 0: a pin that waits behind breaks */
-	struct pin_holder *holder; /* of a pin that waits */
-	uint64_t ino;
-	uint64_t first, last; /* blocks of the file, last exclusive */
-	uint64_t since; /* ns, CLOCK_MONOTONIC, of the first wait; 0: has not waited */
-	uint64_t deadline;
+	bool expired; /* its time for waiting for pins is over */
+	struct pin_want want;
+	struct pin_interval range;
+	uint64_t since; /* ns, CLOCK_MONOTONIC, of the first wait */
+	uint64_t deadline; /* PIN_FOREVER also while a pin waits for breaks only: these have a deadline of their own */
 	uint64_t conflicts; /* what it waits for: 0 wakes it */
-	uint64_t number; /* order of arrival: a pin waits for the breaks before it */
-	struct pin_waiter *next, *previous; /* in its file */
+	uint64_t number; /* order of arrival */
+	uint64_t parked; /* when it last began to wait: it counts what is older, in the shard's order */
+	uint64_t recalled; /* holders of pins that were known by then have been told */
+	struct pin_waiter *next, *previous; /* in its shard, by arrival */
 };
 
 void pin_waiter_init(struct pin_waiter *waiter, uint64_t timeout, bool detach, pid_t process);
 /* The operation is over, with whatever result: the barrier falls, pins behind it are woken. Also if it never waited. */
 void pin_waiter_end(struct pin_table *table, struct pin_waiter *waiter);
-/* The verdict is INTERRUPT if it waits; else nothing. Any thread, while the waiter exists. */
+/*
+ * The verdict is INTERRUPT if it waits. If it does not wait now, nothing happens unless it would have to wait (again):
+ * then it gets -EINTR instead. Any thread, from init on while the waiter exists.
+ */
 void pin_waiter_interrupt(struct pin_table *table, struct pin_waiter *waiter);
 
 /*
@@ -188,19 +214,30 @@ int pin_admit(struct pin_table *table, struct pin_holder *holder, uint64_t ino, 
  */
 int pin_take(struct pin_table *table, struct pin_holder *holder, const struct pin_request *request,
 	     struct pin **ret_pin);
-/* 0: held now. -EAGAIN: a break was faster and the pin is dropped (the reaper erases it): begin anew. */
+/*
+ * 0: held now. -EAGAIN: a break was faster and the pin is dropped: the reaper erases it, from now on (a tentative pin
+ * that was taken away stays the granter's until this call or pin_drop(), so that it does not write its entry after it
+ * was erased). Begin anew.
+ */
 int pin_confirm(struct pin *pin);
-/* Lowers held, wakes whoever can go on, queues the rest for the reaper. The pin is gone for the caller. */
+/* Lowers held, wakes whoever can go on, queues the rest for the reaper. Of a pin that is dropped already: nothing. */
 void pin_drop(struct pin *pin);
-/* The client rang: if its word is idle the pin is revoked and dropped: true. False: still in use, or not wanted. */
+/*
+ * The client rang: if its word has BELL and is idle the pin is revoked and dropped: true. False: still in use, not
+ * wanted, or dropped already.
+ */
 bool pin_bell(struct pin *pin);
+/* A cached pin that was restored without its word gets it again. -EINVAL: not cached, dropped, or it has one. */
+int pin_set_word(struct pin *pin, wire_word *word);
 /* At mount, before the first operation: a pin that the ledger names. Extents may be detached (limbo). */
 int pin_restore(struct pin_table *table, struct pin_holder *holder, const struct pin_request *request,
 		struct pin **ret_pin);
 
-/* The holder's pin of that id, or NULL. The caller makes sure, by the order of its requests, that it is not dropped
- * meanwhile; pins of a holder are dropped by its own requests, its end, and (cached, tentative) by breaks: the last two
- * leave the struct valid until pin_reaped(). */
+/*
+ * The holder's pin of that id, or NULL: it is not there, dropped, or not confirmed yet. A pin may be dropped by others
+ * at any time (a break takes an idle cached one; the holder's end); the struct stays valid until pin_reaped(). So
+ * whoever calls pin_reaped() makes sure that nobody uses the pin then.
+ */
 struct pin *pin_find(struct pin_holder *holder, uint64_t id);
 
 /* What a pin is; constant but for extents' detached, exclusive and state. */
@@ -212,7 +249,7 @@ struct pin_info {
 	uid_t uid;
 	pid_t process;
 	bool dropped, tentative, idle; /* idle: cached, and its count is 0 */
-	uint64_t detached_blocks;
+	uint64_t blocks, detached_blocks;
 	const char *path;
 };
 void pin_get_info(struct pin *pin, struct pin_info *ret_info);
@@ -247,10 +284,11 @@ int pin_counted(struct pin_table *table, uint64_t phys, uint64_t length, uint64_
  * freed.
  */
 void pin_detached(struct pin_table *table, uint64_t ino, uint64_t file_block, uint64_t phys, uint32_t length);
-/* At mount: a run of limbo. What no restored pin counts is queued to be freed. */
+/* At mount, after all pins are restored: a run of limbo. What none of them counts is queued to be freed. */
 int pin_restore_limbo(struct pin_table *table, uint64_t phys, uint64_t length);
-/* The canary (rule 16): true if any block of it is counted. */
+/* The canary (rule 16): true if any block of it is counted. Who then refuses to free it says so by pin_canary(). */
 bool pin_is_counted(struct pin_table *table, uint64_t phys, uint64_t length);
+void pin_canary(struct pin_table *table);
 /* These bytes of a part are lost: POISON to whoever pins them. */
 void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length);
 
@@ -290,12 +328,13 @@ struct pin_stats {
 	uint64_t waiting_breaks;
 	uint64_t pinned_blocks; /* blocks with held > 0, each once */
 	uint64_t limbo_blocks; /* counted blocks that are in limbo, and queued runs */
-	uint64_t grants, drops, breaks_waited, timeouts, detaches, interrupts, revokes; /* since mount */
+	/* Since mount. detaches: pins that lost blocks or their exclusivity; revokes: idle cached pins taken away. */
+	uint64_t grants, drops, breaks_waited, timeouts, detaches, interrupts, revokes;
 	uint64_t canaries; /* rule 16: frees refused */
 	uint64_t longest_wait; /* ns, of those that wait now */
 };
 void pin_get_stats(struct pin_table *table, uint64_t now, struct pin_stats *ret_stats);
-/* Bytes of file `ino` that are pinned (held > 0), each once: getfattr -n pinfs.pins. */
+/* Bytes of file `ino`, in whole blocks, that are pinned and still its own, each once: getfattr -n pinfs.pins. */
 uint64_t pin_file_bytes(struct pin_table *table, uint64_t ino);
 
 /* Who waits, for `pinfs pins`. */
@@ -310,5 +349,8 @@ struct pin_wait_info {
  */
 int pin_visit(struct pin_table *table, uint64_t ino, int (*visit_pin)(void *arg, const struct pin_info *info),
 	      int (*visit_waiter)(void *arg, const struct pin_wait_info *info), void *arg);
+
+/* The pins of one holder, in the order of their ids, in the same way. `path` is valid during the call. */
+int pin_holder_visit(struct pin_holder *holder, int (*visit)(void *arg, const struct pin_info *info), void *arg);
 
 #endif
