@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/size.h"
 #include "format/format.h"
+#include "fs/pins.h"
 #include "meta/meta.h"
 #include "pool.h"
 #include "region/region.h"
@@ -224,6 +225,73 @@ static int check_room(const struct pool_file *file, const char *option, struct m
 	return -ENOSPC;
 }
 
+/* ---- Who has an earlier pool pinned ---- */
+
+#define HOLDERS_NAMED 8u
+
+struct holders {
+	size_t count; /* processes; of those beyond HOLDERS_NAMED each session counts */
+	pid_t pid[HOLDERS_NAMED];
+	char names[HOLDERS_NAMED * (PROCESS_COMMAND_MAX + 16)];
+};
+
+static int see_holder(void *arg, const struct process_identity *process)
+{
+	struct holders *holders = arg;
+	size_t length = strlen(holders->names);
+
+	for (size_t i = 0; i < min_u64(holders->count, HOLDERS_NAMED); i++) {
+		if (holders->pid[i] == process->pid)
+			return 0;
+	}
+	if (holders->count < HOLDERS_NAMED) {
+		holders->pid[holders->count] = process->pid;
+		snprintf(holders->names + length, sizeof(holders->names) - length, "%s%d (%.*s)",
+			 length == 0 ? "" : ", ", (int)process->pid, PROCESS_COMMAND_MAX, process->command);
+	}
+	holders->count++;
+	return 0;
+}
+
+/* Devices may still write to what a living process has pinned, whatever becomes of the pool: not even --force. */
+static int check_holders(const struct pool_file *file, struct message *message)
+{
+	struct holders holders = {.count = 0};
+	struct message why = {.text = ""};
+	int error;
+
+	if (!file->exists || file->blank)
+		return 0;
+	error = fs_living_holders(file->path, see_holder, &holders, &why);
+	if (holders.count > 0) {
+		message_set(message,
+			    "%s: is a pool whose blocks may be pinned by processes that still live: %s%s; even "
+			    "--force does not overwrite it: end them first (their numbers are those of the container "
+			    "that they run in)",
+			    file->path, holders.names, holders.count > HOLDERS_NAMED ? " and others" : "");
+		return -EBUSY;
+	}
+	if (error == -EUCLEAN && why.text[0] == '\0')
+		log_warning(
+			"%s: part of its pin ledger is damaged: whether programs still have its blocks pinned cannot "
+			"be told",
+			file->path);
+	/* What is no pool, or no more one that can be read, has no holders that anybody could find. */
+	if (error == 0 || error == -EUCLEAN || error == -EPROTONOSUPPORT)
+		return 0;
+	message_set(message, "%s", why.text);
+	return error;
+}
+
+static int check_all_holders(const struct pool_plan *plan, struct message *message)
+{
+	int error = check_holders(&plan->meta, message);
+
+	for (size_t i = 0; error == 0 && i < plan->count; i++)
+		error = check_holders(&plan->parts[i], message);
+	return error;
+}
+
 static int plan_pool(const struct mkfs *mkfs, struct pool_plan *plan, struct message *message)
 {
 	int error;
@@ -233,6 +301,8 @@ static int plan_pool(const struct mkfs *mkfs, struct pool_plan *plan, struct mes
 		error = plan_data(mkfs, plan, message);
 	if (error == 0)
 		error = check_distinct(plan, message);
+	if (error == 0 && plan->force)
+		error = check_all_holders(plan, message);
 	if (error == 0)
 		error = plan_meta_size(mkfs, plan, message);
 	for (size_t i = 0; error == 0 && i < plan->count; i++)

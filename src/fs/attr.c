@@ -142,7 +142,8 @@ static void set_plain(void *arg, struct fmt_inode *inode)
 	set_times(inode, changes);
 }
 
-static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes, struct stat *ret_attr)
+static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes, struct fs_wait *wait,
+			struct stat *ret_attr)
 {
 	int error;
 
@@ -150,7 +151,7 @@ static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr
 	lock_rw_take_exclusive(&inode->map);
 	error = fs_writable(fs);
 	if (error == 0)
-		error = fs_truncate(fs, inode, (uint64_t)changes->attr.st_size, set_plain, changes);
+		error = fs_truncate(fs, inode, (uint64_t)changes->attr.st_size, set_plain, changes, wait);
 	if (error == 0)
 		fs_inode_stat(inode, ret_attr);
 	lock_rw_drop(&inode->map);
@@ -183,10 +184,9 @@ drop:
 	return error;
 }
 
-int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
-	       struct stat *ret_attr)
+static int setattr_number(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
+			  struct stat *ret_attr)
 {
-	(void)wait;
 	struct fs_setattr copy = *changes;
 	struct fs_inode *inode;
 	int error = fs_inode_get(fs, ino, &inode);
@@ -197,12 +197,18 @@ int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, st
 	if (error != 0)
 		goto put;
 	if ((copy.valid & FS_SET_SIZE) != 0)
-		error = setattr_size(fs, inode, &copy, ret_attr);
+		error = setattr_size(fs, inode, &copy, wait, ret_attr);
 	else
 		error = setattr_plain(fs, inode, &copy, ret_attr);
 put:
 	fs_inode_put(fs, inode);
 	return error;
+}
+
+int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
+	       struct stat *ret_attr)
+{
+	return (int)fs_break_end(fs, wait, setattr_number(fs, ino, changes, wait, ret_attr));
 }
 
 /* ---- statfs ---- */

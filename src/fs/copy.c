@@ -41,6 +41,22 @@ static void pair_unlock(const struct pair *pair)
 		lock_rw_drop(&pair->in->layout);
 }
 
+/*
+ * Exclusive pins in the way of the whole copy, before its first step; of what is left of it, before the others: pins
+ * may have come while nothing was locked. Then it ends there (-EAGAIN): what is copied cannot be parked any more.
+ */
+static int copy_break(struct fs *fs, const struct pair *pair, uint64_t out, uint64_t length, bool first,
+		      struct fs_wait *wait)
+{
+	/* Under the locks: an intent of one of the files may have failed while we waited. */
+	int error = fs_writable(fs);
+
+	if (error != 0)
+		return error;
+	return fs_break(fs, pair->out, out >> FMT_BLOCK_SHIFT, fs_block_up(out + length), PIN_WRITE,
+			first ? wait : NULL);
+}
+
 /* One step, pair locked; *ret_count is 0 at the end of the source. */
 static int copy_step(struct fs *fs, const struct pair *pair, uint64_t in, uint64_t out, uint64_t length,
 		     uint64_t *ret_count)
@@ -53,10 +69,6 @@ static int copy_step(struct fs *fs, const struct pair *pair, uint64_t in, uint64
 	size_t gathered;
 	int error;
 
-	/* Under the locks: an intent of one of the files may have failed while we waited. */
-	error = fs_writable(fs);
-	if (error != 0)
-		return error;
 	if (in >= size) {
 		*ret_count = 0;
 		return 0;
@@ -86,7 +98,8 @@ static int clip_source(const struct pair *pair, uint64_t in, uint64_t out, uint6
 	return pair->in == pair->out && in < out + *length && out < in + *length ? -EINVAL : 0;
 }
 
-static ssize_t copy_files(struct fs *fs, const struct pair *pair, uint64_t in, uint64_t out, uint64_t length)
+static ssize_t copy_files(struct fs *fs, const struct pair *pair, uint64_t in, uint64_t out, uint64_t length,
+			  struct fs_wait *wait)
 {
 	uint64_t done = 0;
 	int error;
@@ -96,7 +109,9 @@ static ssize_t copy_files(struct fs *fs, const struct pair *pair, uint64_t in, u
 		uint64_t count;
 
 		pair_lock(pair);
-		error = copy_step(fs, pair, in + done, out + done, length - done, &count);
+		error = copy_break(fs, pair, out + done, length - done, done == 0, wait);
+		if (error == 0)
+			error = copy_step(fs, pair, in + done, out + done, length - done, &count);
 		pair_unlock(pair);
 		if (error == 0 && count == 0)
 			break;
@@ -113,10 +128,9 @@ static int check_kind(const struct pair *pair)
 	return S_ISREG(pair->in->type) && S_ISREG(pair->out->type) ? 0 : -EINVAL;
 }
 
-ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
-		      size_t length, struct fs_wait *wait)
+static ssize_t copy_numbers(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
+			    size_t length, struct fs_wait *wait)
 {
-	(void)wait;
 	struct pair pair;
 	ssize_t result;
 	int error;
@@ -138,11 +152,17 @@ ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t 
 	/* No file reaches beyond FMT_FILE_SIZE_MAX: with both ranges clipped there, no sum below overflows. */
 	length = min_u64(length, (uint64_t)(FMT_FILE_SIZE_MAX - offset_out));
 	length = min_u64(length, (uint64_t)(FMT_FILE_SIZE_MAX - offset_in));
-	result = error != 0 ? error : copy_files(fs, &pair, (uint64_t)offset_in, (uint64_t)offset_out, length);
+	result = error != 0 ? error : copy_files(fs, &pair, (uint64_t)offset_in, (uint64_t)offset_out, length, wait);
 	fs_inode_put(fs, pair.out);
 	fs_inode_put(fs, pair.in);
 	return result;
 put_in:
 	fs_inode_put(fs, pair.in);
 	return error;
+}
+
+ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
+		      size_t length, struct fs_wait *wait)
+{
+	return fs_break_end(fs, wait, copy_numbers(fs, ino_in, offset_in, ino_out, offset_out, length, wait));
 }

@@ -45,7 +45,16 @@ int fs_reads_zero(struct fs *fs, const struct fs_inode *file, uint64_t start, ui
 uint64_t fs_goal(struct fs *fs, const struct fs_inode *file, uint64_t block);
 /* Flags for alloc_reserve() in a file that will have `size` bytes. */
 unsigned fs_alloc_flags(uint64_t size);
-/* Gives blocks back to the allocator; the transaction that unmapped them has committed, or never mapped them. */
+/*
+ * alloc_reserve(); if there is no space, once more when what was unpinned has been reaped, and then the log names who
+ * holds limbo. No transaction is open, LOCK_LIMBO is not held.
+ */
+int fs_reserve_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs,
+		      size_t capacity, size_t *ret_count);
+/*
+ * Gives blocks back to the allocator; the transaction that unmapped them has committed, or never mapped them. The
+ * canary: what a pin counts is kept from the allocator, logged and counted.
+ */
 int fs_free_blocks(struct fs *fs, const struct fs_inode *file, const struct meta_extent *extent);
 
 /* ---- times.c ---- */
@@ -89,6 +98,7 @@ struct fs_hole {
  */
 bool fs_has_pages(struct fs *fs);
 struct fs_hole fs_hole_of(uint64_t start, uint64_t end);
+/* The edges are not counted by a pin (fs_edges_detach()). */
 int fs_hole_zero_edges(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole);
 /* True if the edges read as zeros already. */
 int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct fs_hole *hole, bool *ret_zero);
@@ -110,5 +120,50 @@ int fs_intent_set(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t
 void fs_intent_clear(struct fmt_inode *inode);
 /* An intent that is set could not be carried out: writing stops; the next mount resumes it. Returns the error. */
 int fs_intent_failed(struct fs *fs, struct fs_inode *file, int error);
+
+/* ---- limbo.c ---- */
+
+/*
+ * Extents that a transaction takes out of a file, and what of them goes to limbo. The caller sets fs, file and, if it
+ * knows of counted blocks, limbo; may be used for one transaction after the other.
+ */
+struct fs_removal {
+	struct fs *fs;
+	struct fs_inode *file;
+	bool limbo; /* there are counted blocks: LOCK_LIMBO is taken around the transaction */
+	size_t count; /* taken out */
+	size_t runs; /* of them, counted by pins */
+	uint64_t fits; /* after -E2BIG: with no block of the file before this one taken out, there is room */
+	struct meta_extent extent[FS_SERIES_EXTENTS];
+	struct meta_extent run[FS_SERIES_EXTENTS]; /* in the order of `extent`, then by place */
+};
+
+/* What is done in the transaction; may be called twice, for the first may be undone. */
+typedef int fs_removal_body(struct fs_removal *removal, struct meta_tx *tx, void *arg);
+/*
+ * One transaction, which may use the reserve; then frees what nobody counts. Layout and map held exclusive, the limbo
+ * lock not. On an error nothing has changed. -E2BIG: see fs_removal_take().
+ */
+int fs_remove(struct fs_removal *removal, fs_removal_body *body, void *arg);
+/*
+ * In the body, FS_SERIES_EXTENTS times at most: meta_extent_remove_last(). An error is to be returned by the body, but
+ * for -ENOENT: nothing is mapped there. -E2BIG: too many runs of it are counted for one transaction.
+ */
+int fs_removal_take(struct fs_removal *removal, struct meta_tx *tx, uint64_t start, uint64_t end);
+/* True if a pin counts any of the blocks, after what was unpinned has been reaped. As fs_reserve_blocks(). */
+bool fs_is_counted(struct fs *fs, uint64_t phys, uint64_t length);
+
+/* ---- edge.c ---- */
+
+/*
+ * Before the edges of a hole are zeroed: blocks that a pin counts are replaced by copies and go to limbo. Layout and
+ * map held exclusive. -ENOSPC: nothing has changed.
+ */
+int fs_edges_detach(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole);
+
+/* ---- zero.c ---- */
+
+/* As fs_zero_range() for bytes of one block: leaves it alone if a pin counts it. Map held exclusive. */
+int fs_zero_idle(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end);
 
 #endif

@@ -1,6 +1,10 @@
 /*
  * Eviction: everything of an inode without links goes, in bounded transactions. Its link count of 0 is the intent on
  * media: after a crash the next mount goes on. Freed blocks go back after the commit that unmapped them.
+ *
+ * It never waits for a pin: what is pinned goes to limbo. But while somebody holds a pin of the inode its slot stays,
+ * with no blocks and no links: its number is in the ledger, and is not to be another file's. Whoever reaps the last pin
+ * comes back (fs_evict_rest()); so does the next mount.
  */
 #include "fs/data.h"
 
@@ -14,46 +18,17 @@ static bool is_compact(const struct fs_inode *inode)
 	return S_ISREG(inode->type) && media->body.height == 0 && media->xattrs.height == 0 && media->xattrs.count == 0;
 }
 
-static int remove_inline(struct meta_tx *tx, const struct fmt_inode *media, struct meta_extent *extents, size_t *count)
+/* fs_removal_body: unmaps and destroys in one transaction: the small file. */
+static int evict_compact(struct fs_removal *removal, struct meta_tx *tx, void *arg)
 {
 	int error = 0;
 
-	*count = 0;
-	while (*count < FMT_BODY_RECORDS && error == 0) {
-		error = meta_extent_remove_last(tx, media, 0, UINT64_MAX, &extents[*count]);
-		if (error == 0)
-			(*count)++;
-	}
-	return error == -ENOENT ? 0 : error;
-}
-
-/* Unmaps and destroys in one transaction: the small file. */
-static int evict_compact(struct fs *fs, struct fs_inode *inode)
-{
-	struct meta_extent extents[FMT_BODY_RECORDS];
-	struct meta_tx *tx;
-	size_t count;
-	int first_error = 0;
-	int error;
-
-	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
-	if (error != 0)
+	(void)arg;
+	while (error == 0 && removal->count < FMT_BODY_RECORDS)
+		error = fs_removal_take(removal, tx, 0, UINT64_MAX);
+	if (error != 0 && error != -ENOENT)
 		return error;
-	error = remove_inline(tx, inode->media, extents, &count);
-	if (error == 0)
-		error = meta_inode_destroy(tx, inode->media);
-	if (error != 0) {
-		meta_abort(tx);
-		return error;
-	}
-	error = meta_commit(tx);
-	for (size_t i = 0; i < count && error == 0; i++) {
-		int again = fs_free_blocks(fs, inode, &extents[i]);
-
-		if (first_error == 0)
-			first_error = again;
-	}
-	return error != 0 ? error : first_error;
+	return meta_inode_destroy(tx, removal->file->media);
 }
 
 /* One transaction: strips some pages, or all that were left and destroys the inode (*ret_done). */
@@ -80,31 +55,53 @@ static int strip_some(struct fs *fs, struct fs_inode *inode, bool *ret_done)
 	return error;
 }
 
+static int see_pin(void *arg, const struct pin_info *info)
+{
+	(void)arg;
+	(void)info;
+	return 1;
+}
+
+bool fs_evict_waits(struct fs *fs, uint64_t ino)
+{
+	/* Without memory to look: say yes; at the latest the next mount sees that there is none. */
+	return pin_any(fs->pins) && pin_visit(fs->pins, ino, see_pin, NULL, NULL) != 0;
+}
+
 static int evict_all(struct fs *fs, struct fs_inode *inode)
 {
+	struct fs_removal removal = {.fs = fs, .file = inode};
 	bool done = false;
-	int error = 0;
+	int error = -E2BIG;
 
 	if (is_compact(inode))
-		return evict_compact(fs, inode);
-	if (S_ISREG(inode->type))
-		error = fs_unmap_blocks(fs, inode, 0, UINT64_MAX, NULL);
+		error = fs_remove(&removal, evict_compact, NULL);
+	if (error != -E2BIG)
+		return error;
+	error = S_ISREG(inode->type) ? fs_unmap_blocks(fs, inode, 0, UINT64_MAX, NULL) : 0;
 	while (error == 0 && !done)
 		error = strip_some(fs, inode, &done);
 	return error;
 }
 
-void fs_evict(struct fs *fs, struct fs_inode *inode)
+bool fs_evict(struct fs *fs, struct fs_inode *inode)
 {
+	bool waits;
 	int error;
 
 	if (fs_writable(fs) != 0)
-		return; /* the next mount that may write does it */
+		return false; /* the next mount that may write does it */
 	lock_rw_take_exclusive(&inode->layout);
 	lock_rw_take_exclusive(&inode->map);
-	error = evict_all(fs, inode);
+	/* No pin comes any more: the inode cannot be got. */
+	waits = S_ISREG(inode->type) && fs_evict_waits(fs, inode->ino);
+	if (waits)
+		error = fs_unmap_blocks(fs, inode, 0, UINT64_MAX, NULL);
+	else
+		error = evict_all(fs, inode);
 	if (error != 0)
 		fs_failed(fs, error, "evicting", inode->ino);
 	lock_rw_drop(&inode->map);
 	lock_rw_drop(&inode->layout);
+	return error == 0 && waits;
 }

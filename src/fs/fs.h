@@ -41,6 +41,7 @@ int fs_open(const struct fs_options *options, struct fs **ret_fs, struct message
 /* No operation may be in progress. Forgets all look-ups, evicts what is unlinked, marks the pool clean. */
 void fs_close(struct fs *fs);
 bool fs_read_only(const struct fs *fs);
+void fs_pool_uuid(const struct fs *fs, uint8_t ret_uuid[16]);
 
 /* ---- Look-up counts (inode.c) ---- */
 
@@ -132,14 +133,19 @@ struct fs_read {
 };
 int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct fs_read *ret_read);
 void fs_read_end(struct fs *fs, struct fs_read *read);
+/* Between begin and end: some of the bytes could not be loaded (EIO was answered). Finds out which, tells their
+ * holders. */
+void fs_read_failed(struct fs *fs, const struct fs_read *read);
+/* Blocks that were found lost since mount. */
+uint64_t fs_poison_count(const struct fs *fs);
 
 /* Returns the bytes written: all, or fewer only when space ended. -ENOSPC, -EFBIG, -EROFS, -EISDIR, -EINVAL. */
 ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, struct fs_wait *wait);
 /*
- * As fs_write, but never waits, and mtime and ctime stay: of a writer that keeps the times by itself (the kernel's
- * write-back). -EIO: somebody else's exclusive pin is there, and is told.
+ * As fs_write, for the kernel's write-back: never waits. keep_times: mtime and ctime stay, the kernel keeps them by
+ * itself. -EIO: somebody else's exclusive pin is there, and is told.
  */
-ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset);
+ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, bool keep_times);
 int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t length, struct fs_wait *wait);
 /* SEEK_DATA, SEEK_HOLE. -ENXIO. */
 off_t fs_lseek(struct fs *fs, uint64_t ino, off_t offset, int whence);

@@ -8,6 +8,8 @@
  *                        v                             v
  *                  linked: dropped from the table     unlinked: evicting --fs_evict()--> dropped
  *
+ * An eviction leaves the slot on media while pins hold the number; fs_evict_rest() enters it in the table once more.
+ *
  * While an entry is evicting, get answers -ESTALE: nobody can load from media what is being taken apart. When the
  * eviction has freed the number a new inode may take it before the evicting entry is gone: insert() pushes it out.
  *
@@ -147,6 +149,27 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 	return error;
 }
 
+/* An entry that is evicting: evicts it, and it leaves the table. As settle(). */
+static bool evict(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode)
+{
+	bool again;
+	bool shrunk;
+
+	do {
+		bool waits = fs_evict(fs, inode);
+
+		lock_mutex_take(&shard->lock);
+		/* Whoever has reaped its last pin meanwhile has found it in the table and left the rest to us. */
+		again = waits && !fs_evict_waits(fs, inode->ino);
+		if (!again && shard_find(shard, inode->ino) == inode)
+			shard_remove(shard, inode);
+		shrunk = shard_shrunk(shard);
+		lock_mutex_drop(&shard->lock);
+	} while (again);
+	inode_free(inode);
+	return shrunk;
+}
+
 /*
  * Called with the shard's lock held after a count was lowered; drops the lock. Returns true if the table has shrunk
  * much. If nobody knows the inode any more it leaves the table: at once if it has links (or nothing may be written: it
@@ -169,16 +192,34 @@ static bool settle(struct fs *fs, struct fs_shard *shard, struct fs_inode *inode
 	}
 	inode->evicting = true;
 	lock_mutex_drop(&shard->lock);
+	return evict(fs, shard, inode);
+}
 
-	fs_evict(fs, inode);
+void fs_evict_rest(struct fs *fs, uint64_t ino)
+{
+	struct fs_shard *shard = shard_of(fs, ino);
+	const struct fmt_inode *media;
+	struct fs_inode *inode;
+	int error;
 
+	if (fs_writable(fs) != 0 || fs_inode_new(S_IFREG, &inode) != 0)
+		return;
 	lock_mutex_take(&shard->lock);
-	if (shard_find(shard, inode->ino) == inode)
-		shard_remove(shard, inode);
-	shrunk = shard_shrunk(shard);
+	/* Who is in the table is evicted by its last user, who has not looked at the pins for the last time. */
+	error = shard_find(shard, ino) != NULL ? -EBUSY : meta_inode_get(fs->meta, ino, &media);
+	if (error == 0 && (media->nlink > 0 || !S_ISREG(media->mode)))
+		error = -EBUSY;
+	if (error == 0) {
+		inode->ino = ino;
+		inode->media = media;
+		inode->evicting = true;
+		error = shard_add(shard, inode);
+	}
 	lock_mutex_drop(&shard->lock);
-	inode_free(inode);
-	return shrunk;
+	if (error == 0)
+		(void)evict(fs, shard, inode);
+	else
+		inode_free(inode);
 }
 
 void fs_inode_put(struct fs *fs, struct fs_inode *inode)

@@ -5,6 +5,7 @@
 #include "alloc/alloc.h"
 #include "base/lock.h"
 #include "fs/fs.h"
+#include "fs/pins.h"
 #include "fs/recover.h"
 #include "meta/meta.h"
 #include "region/region.h"
@@ -53,6 +54,10 @@ struct fs {
 	char *meta_path;
 	struct lock_mutex rename; /* LOCK_RENAME */
 	struct fs_shard shard[FS_SHARDS];
+	struct pin_table *pins; /* who has pinned what, and who waits */
+	struct lock_mutex limbo; /* LOCK_LIMBO; protects limbo's map on media */
+	struct fs_pinning *pinning; /* sessions, and the threads that resume, reap and watch: private to those files */
+	struct fs_poison *poison; /* blocks that are lost: private to poison.c */
 	unsigned char *zeros; /* FS_ZEROS_SIZE bytes that stay 0: what holes read as */
 };
 #define FS_ZEROS_SIZE (1u << 20)
@@ -123,17 +128,74 @@ int fs_intent_run(struct fs *fs, struct fs_inode *file);
 int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
 		    void (*last)(struct fmt_inode *inode));
 
-/* truncate.c: changes the size; layout and map held exclusive. Other attribute changes join its visible transaction. */
+/*
+ * truncate.c: changes the size; layout and map held exclusive. Other attribute changes join its visible transaction. As
+ * fs_break(): nothing has changed then.
+ */
 int fs_truncate(struct fs *fs, struct fs_inode *file, uint64_t size, void (*join)(void *arg, struct fmt_inode *inode),
-		void *arg);
+		void *arg, struct fs_wait *wait);
 
-/* evict.c: frees everything of an unlinked inode that nobody else can reach. */
-void fs_evict(struct fs *fs, struct fs_inode *inode);
+/*
+ * evict.c: frees everything of an unlinked inode that nobody else can reach. True: all but its slot, as somebody has a
+ * pin of it; to be called again after the last one has been reaped.
+ */
+bool fs_evict(struct fs *fs, struct fs_inode *inode);
+/* True if somebody has a pin of the inode: it is to keep its number. */
+bool fs_evict_waits(struct fs *fs, uint64_t ino);
+/* inode.c: after a pin of it was reaped: frees the slot of an unlinked inode if it was the last. No lock is held. */
+void fs_evict_rest(struct fs *fs, uint64_t ino);
 /*
  * recover.c: after the scan, before the first operation. `recovery` is what fs_recovery_note() (fs/recover.h), called
  * for each inode by the scan's visitor, has collected. Changes nothing if read-only.
  */
 int fs_recover(struct fs *fs, const struct fs_recovery *recovery, bool was_clean, struct message *message);
+
+/* ---- Pins: what the data path asks of them ---- */
+
+/*
+ * break.c: looks for pins in the way of an operation on blocks [first, last) of the file; as pin_break(), with `wait`
+ * instead of the waiter (NULL: -EAGAIN). Layout held exclusive (PIN_UNMAP; map may be held too), or shared (PIN_WRITE).
+ * 0: go on; blocks that are still counted are moved to limbo by whoever unmaps them. Costs one atomic load without
+ * pins.
+ */
+int fs_break(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t last, enum pin_reason reason,
+	     struct fs_wait *wait);
+/* The operation of this wait (may be NULL) is over, if `result` is not -EINPROGRESS: its barrier falls. Returns result.
+ */
+ssize_t fs_break_end(struct fs *fs, struct fs_wait *wait, ssize_t result);
+
+/*
+ * reaper.c: waits until everything that was dropped before the call has been reaped: for an operation that found no
+ * free blocks. False: there was nothing to wait for. May be called with layout and map locks held, not with LOCK_LIMBO,
+ * and not within a transaction.
+ */
+bool fs_reaper_flush(struct fs *fs);
+
+/* watcher.c: to be called whenever pin_break() or pin_admit() has answered -EINPROGRESS: somebody has to watch the
+ * clock.
+ */
+void fs_wait_parked(struct fs *fs);
+/* report.c: names who holds limbo, in the log, at most once a minute: for an operation that found no free blocks. */
+void fs_log_limbo_holders(struct fs *fs);
+/*
+ * truncate.c: what a pin that was reaped has left to do. A last, partly used block that no pin counts any more: zeroes
+ * what is behind the size (D3). An unlinked inode: frees its slot, if the pin was the last. Takes layout and map. One
+ * that is gone is no error.
+ */
+int fs_mend_tail(struct fs *fs, uint64_t ino);
+
+/* ---- poison.c: lost memory ---- */
+
+int fs_poison_init(struct fs *fs);
+void fs_poison_fini(struct fs *fs);
+/*
+ * Passes the error of an access to [address, +length) of the inode's blocks on. If that was -EHWPOISON it finds those
+ * that are lost, and tells their holders; fs_failed() makes -EIO of it.
+ */
+int fs_lost(struct fs *fs, uint64_t ino, const void *address, size_t length, int error);
+/* Gives blocks that nobody counts to the allocator, and lost ones to nobody. No transaction is open, LOCK_LIMBO not
+ * held. */
+int fs_release_blocks(struct fs *fs, uint64_t phys, uint64_t length);
 
 /* namei.c, shared with rename.c: checks a name: -ENOENT empty, -ENAMETOOLONG, -EINVAL with '/'. */
 int fs_name_check(const char *name, size_t *ret_length);

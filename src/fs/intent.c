@@ -13,74 +13,57 @@
 #include <assert.h>
 #include <errno.h>
 
-/* Extents that a transaction has unmapped: given back to the allocator after its commit. */
-struct removed {
-	size_t count;
-	struct meta_extent extent[FS_SERIES_EXTENTS];
+/* What one transaction unmaps, and what it changes besides. */
+struct unmap {
+	uint64_t start, end; /* blocks */
+	fs_edit *edit; /* may be NULL: applied by the transaction that leaves nothing there */
+	void *arg;
+	bool all; /* nothing is left there */
 };
 
-/* Unmaps at most FS_SERIES_EXTENTS pieces of blocks [start, end), the last ones; *ret_all if nothing is left there. */
-static int remove_some(struct meta_tx *tx, struct fs_inode *file, uint64_t start, uint64_t end, struct removed *removed,
-		       bool *ret_all)
+/* Unmaps at most FS_SERIES_EXTENTS pieces of the range, the last ones. */
+static int remove_some(struct fs_removal *removal, struct meta_tx *tx, struct unmap *unmap)
 {
-	removed->count = 0;
-	*ret_all = false;
-	while (removed->count < FS_SERIES_EXTENTS) {
-		int error = meta_extent_remove_last(tx, file->media, start, end, &removed->extent[removed->count]);
+	int error = 0;
 
-		if (error == -ENOENT) {
-			*ret_all = true;
-			return 0;
-		}
-		if (error != 0)
-			return error;
-		removed->count++;
-	}
-	return 0;
+	while (error == 0 && unmap->start < unmap->end && removal->count < FS_SERIES_EXTENTS)
+		error = fs_removal_take(removal, tx, unmap->start, unmap->end);
+	unmap->all = error == -ENOENT || unmap->start >= unmap->end;
+	return error == -ENOENT ? 0 : error;
 }
 
-/* I: freed blocks are reused only after the transaction that unmapped them is durable. */
-static int free_removed(struct fs *fs, struct fs_inode *file, const struct removed *removed)
+/* fs_removal_body */
+static int unmap_body(struct fs_removal *removal, struct meta_tx *tx, void *arg)
 {
-	int first_error = 0;
-
-	for (size_t i = 0; i < removed->count; i++) {
-		int error = fs_free_blocks(fs, file, &removed->extent[i]);
-
-		if (first_error == 0)
-			first_error = error;
-	}
-	return first_error;
-}
-
-/* One transaction of a series; *ret_all when the range is empty and `last` was applied. */
-static int unmap_some(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
-		      void (*last)(struct fmt_inode *inode), bool *ret_all)
-{
-	struct removed removed;
+	struct unmap *unmap = arg;
 	struct fmt_inode *inode;
-	struct meta_tx *tx;
-	bool all;
 	int error;
 
-	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
-	if (error != 0)
+	error = remove_some(removal, tx, unmap);
+	if (error != 0 || !unmap->all || unmap->edit == NULL)
 		return error;
-	error = remove_some(tx, file, start, end, &removed, &all);
-	if (error == 0 && all && last != NULL) {
-		error = meta_inode_edit(tx, file->media, &inode);
-		if (error == 0)
-			last(inode);
+	error = meta_inode_edit(tx, removal->file->media, &inode);
+	if (error == 0)
+		unmap->edit(unmap->arg, inode);
+	return error;
+}
+
+/* One transaction of a series; *ret_all when the range is empty and its edit was applied. */
+static int unmap_some(struct fs_removal *removal, const struct unmap *series, bool *ret_all)
+{
+	struct unmap unmap = *series;
+	int error;
+
+	error = fs_remove(removal, unmap_body, &unmap);
+	/* Many runs of one extent are counted: as many as there is room for. Reaping may cut them up further: again. */
+	while (error == -E2BIG) {
+		unmap.start = removal->fits;
+		unmap.edit = NULL;
+		error = fs_remove(removal, unmap_body, &unmap);
 	}
-	if (error != 0) {
-		meta_abort(tx);
-		return error;
-	}
-	error = meta_commit(tx);
-	if (error != 0)
-		return error;
-	*ret_all = all;
-	return free_removed(fs, file, &removed);
+	if (error == 0)
+		*ret_all = unmap.all && unmap.start == series->start;
+	return error;
 }
 
 /* True if blocks [start, end) have no extent. */
@@ -95,9 +78,19 @@ static int range_empty(struct fs *fs, const struct fs_inode *file, uint64_t star
 	return 0;
 }
 
+static void last_edit(void *arg, struct fmt_inode *inode)
+{
+	void (*const *last)(struct fmt_inode * inode) = arg;
+
+	(*last)(inode);
+}
+
 int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end,
 		    void (*last)(struct fmt_inode *inode))
 {
+	struct unmap series = {
+		.start = start, .end = end, .edit = last != NULL ? last_edit : NULL, .arg = (void *)&last};
+	struct fs_removal removal = {.fs = fs, .file = file};
 	bool all = false;
 	int error;
 
@@ -107,7 +100,7 @@ int fs_unmap_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint64
 			return error;
 	}
 	do {
-		error = unmap_some(fs, file, start, max_u64(start, end), last, &all);
+		error = unmap_some(&removal, &series, &all);
 	} while (error == 0 && !all);
 	return error;
 }
@@ -135,9 +128,9 @@ struct fs_hole fs_hole_of(uint64_t start, uint64_t end)
 
 int fs_hole_zero_edges(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole)
 {
-	int error = fs_zero_range(fs, file, hole->head_start, hole->head_end);
+	int error = fs_zero_idle(fs, file, hole->head_start, hole->head_end);
 
-	return error != 0 ? error : fs_zero_range(fs, file, hole->tail_start, hole->tail_end);
+	return error != 0 ? error : fs_zero_idle(fs, file, hole->tail_start, hole->tail_end);
 }
 
 int fs_hole_edges_zero(struct fs *fs, const struct fs_inode *file, const struct fs_hole *hole, bool *ret_zero)
@@ -227,30 +220,15 @@ static int is_small(struct fs *fs, const struct fs_inode *file, uint64_t start, 
 	return 0;
 }
 
+/* -E2BIG: more than one transaction can do; nothing has changed. */
 static int take_out_once(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
 {
-	struct removed removed = {.count = 0};
-	struct fmt_inode *inode;
-	struct meta_tx *tx;
-	bool all;
-	int error;
+	struct unmap unmap = {.start = start, .end = end, .edit = edit, .arg = arg};
+	struct fs_removal removal = {.fs = fs, .file = file};
+	int error = fs_remove(&removal, unmap_body, &unmap);
 
-	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
-	if (error != 0)
-		return error;
-	if (start < end) {
-		error = remove_some(tx, file, start, end, &removed, &all);
-		assert(error != 0 || all);
-	}
-	if (error == 0)
-		error = meta_inode_edit(tx, file->media, &inode);
-	if (error != 0) {
-		meta_abort(tx);
-		return error;
-	}
-	edit(arg, inode);
-	error = meta_commit(tx);
-	return error != 0 ? error : free_removed(fs, file, &removed);
+	assert(error != 0 || unmap.all);
+	return error;
 }
 
 int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end, fs_edit *edit, void *arg)
@@ -263,14 +241,17 @@ int fs_take_out(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t e
 	/* A hole in the middle leaves more extents behind: that may not go on at the expense of the reserve. */
 	if (end != UINT64_MAX && !fs_has_pages(fs))
 		return -ENOSPC;
-	error = fs_hole_edges_zero(fs, file, &hole, &once);
+	error = fs_edges_detach(fs, file, &hole);
+	if (error == 0)
+		error = fs_hole_edges_zero(fs, file, &hole, &once);
 	if (error == 0 && once)
 		error = is_small(fs, file, hole.first, hole.last, &once);
 	if (error != 0)
 		return fs_failed(fs, error, "unmapping", file->ino);
 	if (once) {
 		error = take_out_once(fs, file, hole.first, hole.last, edit, arg);
-		return error == 0 ? 0 : fs_failed(fs, error, "unmapping", file->ino);
+		if (error != -E2BIG)
+			return error == 0 ? 0 : fs_failed(fs, error, "unmapping", file->ino);
 	}
 	error = fs_intent_set(fs, file, start, end, edit, arg);
 	return error != 0 ? error : fs_intent_run(fs, file);

@@ -3,6 +3,7 @@
  * new part paths, and the mark that the pool is mounted.
  */
 #include "fs/parts.h"
+#include "fs/pinning.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,11 @@ bool fs_read_only(const struct fs *fs)
 	return fs->read_only || atomic_load(&fs->damaged);
 }
 
+void fs_pool_uuid(const struct fs *fs, uint8_t ret_uuid[16])
+{
+	memcpy(ret_uuid, meta_super(fs->meta)->pool_uuid, 16);
+}
+
 int fs_writable(struct fs *fs)
 {
 	return fs_read_only(fs) ? -EROFS : 0;
@@ -25,6 +31,9 @@ int fs_writable(struct fs *fs)
 
 int fs_failed(struct fs *fs, int error, const char *operation, uint64_t ino)
 {
+	/* Lost memory of a file's data is that file's loss only. */
+	if (error == -EHWPOISON)
+		return -EIO;
 	if ((error == -EUCLEAN || error == -EIO) && !atomic_exchange(&fs->damaged, true))
 		log_error("%s: %s of inode %" PRIu64 ": %s: read-only from now on; unmount and run `pinfs fsck`",
 			  fs->meta_path, operation, ino, strerror(-error));
@@ -53,12 +62,22 @@ static int fs_create(struct fs **ret_fs)
 	error = alloc_create(&fs->alloc);
 	if (error != 0)
 		goto fini_rename;
-	error = fs_inodes_init(fs);
+	error = fs_poison_init(fs);
 	if (error != 0)
 		goto destroy_alloc;
+	error = fs_pinning_create(fs);
+	if (error != 0)
+		goto fini_poison;
+	error = fs_inodes_init(fs);
+	if (error != 0)
+		goto destroy_pinning;
 	*ret_fs = fs;
 	return 0;
 
+destroy_pinning:
+	fs_pinning_destroy(fs);
+fini_poison:
+	fs_poison_fini(fs);
 destroy_alloc:
 	alloc_destroy(fs->alloc);
 fini_rename:
@@ -73,6 +92,8 @@ free_fs:
 /* Frees everything but the in-core inodes. */
 static void fs_destroy(struct fs *fs)
 {
+	fs_pinning_destroy(fs);
+	fs_poison_fini(fs);
 	fs_parts_close(fs);
 	alloc_destroy(fs->alloc);
 	if (fs->meta != NULL)
@@ -165,10 +186,16 @@ static int pool_scan(struct fs *fs, struct fs_recovery *recovery, struct message
 static int pool_start(struct fs *fs, const struct fs_recovery *recovery, struct message *message)
 {
 	const bool was_clean = meta_super(fs->meta)->state == FMT_STATE_CLEAN;
-	int error = fs_recover(fs, recovery, was_clean, message);
+	int error;
 
+	/* First: what recovery frees may be pinned. */
+	error = fs_restore_pins(fs, message);
+	if (error != 0 || fs->read_only)
+		return error;
+	error = fs_recover(fs, recovery, was_clean, message);
 	if (error != 0)
 		return error;
+	fs_reap(fs);
 	error = fs_parts_record(fs, message);
 	if (error != 0)
 		return error;
@@ -187,6 +214,8 @@ static int pool_open(struct fs *fs, const struct fs_options *options, struct mes
 		error = fs_parts_open(fs, options, message);
 	if (error == 0)
 		error = pool_scan(fs, &recovery, message);
+	if (error == 0)
+		fs_pinning_sized(fs);
 	if (error == 0 && !fs->read_only)
 		error = pool_start(fs, &recovery, message);
 	fs_recovery_fini(&recovery);
@@ -222,8 +251,14 @@ void fs_close(struct fs *fs)
 {
 	int error = 0;
 
+	/* What is dropped, and what follows from it, while there are inodes still. */
+	fs_reap(fs);
+	fs_pool_drain(fs);
 	fs_inodes_fini(fs);
-	if (fs_writable(fs) == 0)
+	fs_reap(fs);
+	/* Who has pins still may store behind the ends of files, then and later: the next mount is to look there (D3).
+	 */
+	if (fs_writable(fs) == 0 && !pin_any(fs->pins))
 		error = meta_set_state(fs->meta, FMT_STATE_CLEAN);
 	if (error != 0)
 		log_error("%s: marking the pool as clean: %s", fs->meta_path, strerror(-error));

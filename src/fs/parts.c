@@ -2,8 +2,12 @@
 #include "fs/parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 /* A part that the user named with `data=`. */
 struct named_part {
@@ -200,5 +204,51 @@ int fs_part_info(struct fs *fs, unsigned number, const char **ret_path, const ch
 	*ret_path = fs->part[number]->path;
 	*ret_durability = region_durability_name(fs->part[number]->durability);
 	*ret_blocks = fs->part[number]->blocks;
+	return 0;
+}
+
+int fs_part_facts(struct fs *fs, unsigned number, struct fs_part_facts *ret_facts)
+{
+	const struct region_part *part;
+
+	if (number >= fs->parts)
+		return -ENOENT;
+	part = fs->part[number];
+	*ret_facts = (struct fs_part_facts){
+		.bytes = part->blocks << FMT_BLOCK_SHIFT,
+		.alignment = part->alignment,
+		.durability = part->durability,
+		.map_sync = part->map_sync,
+	};
+	return 0;
+}
+
+int fs_part_client_fd(struct fs *fs, unsigned number, bool write, int *ret_fd)
+{
+	char path[32];
+	int fd;
+	int error;
+
+	if (number >= fs->parts)
+		return -ENOENT;
+	if (write && fs->read_only)
+		return -EROFS;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fs->part[number]->fd);
+	/* An open file of its own: with a copy of ours the client would have our lock, and could let go of it. */
+	fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/*
+	 * A read-only mount has no ledger. What keeps the next daemon from giving the blocks to others, when this one
+	 * is gone, is a lock that lasts as long as the client has the descriptor or a mapping: with it no daemon can
+	 * write.
+	 */
+	if (fs->read_only && flock(fd, LOCK_SH | LOCK_NB) != 0) {
+		/* Locked by ourselves for writing: read-only only since something was found damaged. */
+		error = errno == EWOULDBLOCK ? -EROFS : -errno;
+		close(fd);
+		return error;
+	}
+	*ret_fd = fd;
 	return 0;
 }

@@ -56,7 +56,12 @@ struct fs_holder;
 struct fs_holder_ops {
 	/* As pin_ops.event: only queue, under a leaf lock. */
 	void (*event)(void *data, const struct pin_event *event);
-	/* Its process is dead: the holder is closed, `data` will hear no more; only queue. */
+	/*
+	 * Its process is dead, all of its pins are dropped and none of its state words is looked at any more, `data`
+	 * will hear no more; only queue. The handle stays until fs_holder_close() or fs_holder_leave(), whichever was
+	 * to come; until then its calls give -ESHUTDOWN. After fs_holder_leave() too, once, unless the holder was
+	 * reclaimed.
+	 */
 	void (*dead)(void *data);
 };
 
@@ -76,10 +81,17 @@ const uint8_t *fs_holder_cookie(const struct fs_holder *holder);
 uint64_t fs_holder_session(const struct fs_holder *holder);
 /* Goodbye: all pins are dropped. The holder is gone for the caller; no event comes after it returns. */
 void fs_holder_close(struct fs *fs, struct fs_holder *holder);
-/* The socket ended without a goodbye: pins stay until the process dies or comes back. As close otherwise. */
+/*
+ * The socket ended without a goodbye: pins stay until the process dies (ops->dead tells) or comes back. As close
+ * otherwise; the memory of the state words stays in use until then.
+ */
 void fs_holder_leave(struct fs *fs, struct fs_holder *holder);
-/* Its pins, for reclaim. */
-int fs_holder_visit(struct fs *fs, struct fs_holder *holder, int (*visit)(void *arg, struct pin *pin), void *arg);
+/* One more reference of a handle, for a request that may outlast close and leave; good for fs_pin() and fs_commit(). */
+void fs_holder_get(struct fs_holder *holder);
+void fs_holder_put(struct fs_holder *holder);
+/* Its pins, for reclaim; no lock is held in visit. As pin_visit(). */
+int fs_holder_visit(struct fs *fs, struct fs_holder *holder, int (*visit)(void *arg, const struct pin_info *info),
+		    void *arg);
 
 /* ---- Pins ---- */
 
@@ -106,21 +118,31 @@ struct fs_pin_request {
 	uint64_t length;
 	wire_word *word;
 	const char *path;
+	uint64_t ret_id; /* the pin, once it is granted */
 	/* private: how far it has come */
 	unsigned stage;
+	uint64_t connection; /* of the holder, when it was asked */
 	struct pin *pin;
+	bool moving; /* it waits as a break, to move blocks together */
 };
 /*
- * 0: granted, durable; request->pin is it. -EINPROGRESS: `resume` will be called. -EAGAIN (NONBLOCK), -EDEADLK,
- * -EINTR, -EBUSY, -ESHUTDOWN, -ERANGE (past the end, without EXTEND), -EINVAL (length 0, or flags), -EFBIG, -ENOSPC,
- * -ENOMEM (also the user's limit), -ESTALE (no such file), -EROFS, -EPERM (immutable).
+ * 0: granted, durable; request->ret_id is it. A pin has no address outside of the filesystem: it may be dropped at any
+ * time, by its process' death or (cached) by a break. -EINPROGRESS: `resume` will be called. -EAGAIN (NONBLOCK),
+ * -EDEADLK, -EINTR, -EBUSY, -ESHUTDOWN, -ERANGE (past the end, without EXTEND), -EINVAL (length 0, or flags), -EFBIG,
+ * -ENOSPC, -ENOMEM (also the user's limit), -ESTALE (no such file), -EROFS, -EPERM (immutable).
  */
 int fs_pin(struct fs *fs, struct fs_pin_request *request);
 /* -ENOENT: the holder has no such pin. */
 int fs_unpin(struct fs *fs, struct fs_holder *holder, uint64_t id);
+/* A cached pin that was restored gets its state word. -ENOENT; -EINVAL: not cached, or it has one. */
+int fs_pin_set_word(struct fs *fs, struct fs_holder *holder, uint64_t id, wire_word *word);
 int fs_pin_bell(struct fs *fs, struct fs_holder *holder, uint64_t id);
-size_t fs_pin_extents(struct fs *fs, struct pin *pin, size_t start, struct fs_pin_extent *extents, size_t capacity,
-		      size_t *ret_total);
+/*
+ * Copies extents [start, ...) of a pin, whole blocks, at most `capacity` of them; returns how many. *ret_total is how
+ * many there are. -ENOENT: no such pin (any more).
+ */
+ssize_t fs_pin_extents(struct fs *fs, struct fs_holder *holder, uint64_t id, size_t start,
+		       struct fs_pin_extent *extents, size_t capacity, size_t *ret_total);
 
 /*
  * Stores of the holder in file bytes [offset, +length), which it has made durable, become the file's: size, mtime,
@@ -132,8 +154,9 @@ struct fs_commit_request {
 	struct fs_holder *holder;
 	uint64_t pin;
 	uint64_t offset;
-	uint64_t length;
+	uint64_t length; /* 0: to the end of the pin */
 	unsigned stage; /* private */
+	uint64_t ino; /* private */
 };
 /* 0; -EINPROGRESS; -EAGAIN: durable, but a break waits on the file and the kernel could not be told yet; -ESTALE:
  * detached, or the file is gone; -ENOENT: no such pin; -EBADF: a read pin; -ERANGE: outside of the pin; -ENOSPC. */

@@ -53,12 +53,13 @@ static int recover_tail(struct fs *fs, struct fs_inode *file)
 	bool zero;
 	int error = fs_reads_zero(fs, file, start, end, &zero);
 
-	return error != 0 || zero ? error : fs_zero_range(fs, file, start, end);
+	/* What a pin counts may hold its holder's stores: the last unpin has it mended. */
+	return error != 0 || zero ? error : fs_zero_idle(fs, file, start, end);
 }
 
 static int recover_orphan(struct fs *fs, struct fs_inode *inode)
 {
-	fs_evict(fs, inode);
+	(void)fs_evict(fs, inode);
 	return fs_writable(fs);
 }
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 #define BIG_FILE (2ull << 20) /* bytes from which a file wants 2 MiB runs */
 
@@ -107,21 +108,22 @@ int fs_gather(struct fs *fs, const struct fs_inode *file, uint64_t position, uin
 
 int fs_reads_zero(struct fs *fs, const struct fs_inode *file, uint64_t start, uint64_t end, bool *ret_zero)
 {
-	while (start < end) {
+	bool zero = true;
+
+	while (start < end && zero) {
 		struct fs_segment segment;
 		int error = fs_segment_at(fs, file, start, end, &segment);
 
 		if (error != 0)
 			return error;
-		for (uint64_t i = 0; segment.data != NULL && i < segment.end - start; i++) {
-			if (segment.data[i] != 0) {
-				*ret_zero = false;
-				return 0;
-			}
-		}
+		if (segment.data != NULL)
+			error = region_is_zero(segment.part, segment.data, segment.end - start, &zero);
+		/* What is lost reads as nothing: whoever wants it to be zeros may try, and is told then. */
+		if (error == -EHWPOISON)
+			zero = false;
 		start = segment.end;
 	}
-	*ret_zero = true;
+	*ret_zero = zero;
 	return 0;
 }
 
@@ -141,9 +143,31 @@ unsigned fs_alloc_flags(uint64_t size)
 	return ALLOC_PARTIAL | (size >= BIG_FILE ? ALLOC_BIG : 0);
 }
 
+int fs_reserve_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs,
+		      size_t capacity, size_t *ret_count)
+{
+	int error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+
+	if (error == -ENOSPC && fs_reaper_flush(fs))
+		error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+	if (error == -ENOSPC)
+		fs_log_limbo_holders(fs);
+	return error;
+}
+
 int fs_free_blocks(struct fs *fs, const struct fs_inode *file, const struct meta_extent *extent)
 {
-	int error = alloc_free(fs->alloc, extent->phys, extent->length);
+	int error;
 
+	if (pin_any(fs->pins) && pin_is_counted(fs->pins, extent->phys, extent->length)) {
+		pin_canary(fs->pins);
+		log_error("%s: freeing %" PRIu32 " blocks at %" PRIu64 " of part %" PRIu32 ", of inode %" PRIu64
+			  ", refused: somebody has pinned them. This is a bug: please report it; they are out of use "
+			  "until the next mount",
+			  fs->meta_path, extent->length, fmt_phys_block(extent->phys), fmt_phys_part(extent->phys),
+			  file->ino);
+		return 0;
+	}
+	error = fs_release_blocks(fs, extent->phys, extent->length);
 	return error == 0 ? 0 : fs_failed(fs, error, "freeing blocks", file->ino);
 }

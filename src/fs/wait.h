@@ -25,9 +25,16 @@ struct fs_wait {
 	pid_t thread; /* who asks, as FUSE tells it: a thread; 0: nobody knows. Resolved to a process only if need be */
 	void (*resume)(struct fs_wait *wait);
 	struct fs_wait *next; /* private: the queue of the pool */
+	struct fs_upcall *upcall; /* private: what the kernel was asked and has not answered yet */
+	bool interrupted; /* private */
 };
 
 void fs_wait_init(struct fs *fs, struct fs_wait *wait, pid_t thread, void (*resume)(struct fs_wait *wait));
+/* Not to wait: the break policy decides at once. Between init and the first call of the operation. */
+static inline void fs_wait_never(struct fs_wait *wait)
+{
+	wait->pin.timeout = 0;
+}
 /* The operation answers -EINTR if it is still waiting. Any thread, any time between init and the last answer. */
 void fs_wait_interrupt(struct fs *fs, struct fs_wait *wait);
 

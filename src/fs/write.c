@@ -26,6 +26,7 @@ struct step {
 	uint64_t offset; /* bytes */
 	uint64_t end; /* exclusive; lowered where space ended */
 	bool keep_times;
+	bool stored; /* something may have been copied or zeroed */
 	size_t count;
 	struct piece piece[STEP_PIECES]; /* in file order, without gaps */
 };
@@ -65,8 +66,8 @@ static int plan_hole(struct step *step, uint64_t end, uint64_t *block)
 	size_t count;
 	int error;
 
-	error = alloc_reserve(step->fs->alloc, end - *block, plan_goal(step, *block), flags, runs,
-			      STEP_PIECES - step->count, &count);
+	error = fs_reserve_blocks(step->fs, end - *block, plan_goal(step, *block), flags, runs,
+				  STEP_PIECES - step->count, &count);
 	if (error != 0)
 		return error;
 	for (size_t i = 0; i < count; i++) {
@@ -135,6 +136,29 @@ static void source_copy(struct fs_source *source, const struct region_part *part
 	}
 }
 
+/*
+ * Zeroes what the write does not cover of the piece's first and last block: they hold what their last owner left. But
+ * not of a block that somebody has pinned: that was zeroed when it was granted and may hold its stores since; there
+ * only the gap behind the old end is zeroed (D4). Map is held exclusive.
+ */
+static void zero_around(const struct step *step, const struct piece *piece, const struct region_part *part,
+			unsigned char *address)
+{
+	const struct meta_extent *extent = &piece->extent;
+	uint64_t from = fs_block_byte(extent->file_block);
+	uint64_t to = fs_block_byte(extent->file_block + extent->length);
+	uint64_t start = max_u64(from, step->offset);
+	uint64_t end = min_u64(to, step->end);
+	uint64_t zero = from;
+
+	if (start > from && !piece->fresh && fs_is_counted(step->fs, extent->phys, 1))
+		zero = min_u64(start, max_u64(from, step->file->media->size));
+	if (start > zero)
+		region_zero(part, address + (zero - from), start - zero);
+	if (to > end && (piece->fresh || !fs_is_counted(step->fs, extent->phys + extent->length - 1, 1)))
+		region_zero(part, address + (end - from), to - end);
+}
+
 /* Copies and flushes; *ret_part is where region_drain() makes it durable. */
 static int copy_piece(const struct step *step, const struct piece *piece, struct fs_source *source,
 		      struct region_part **ret_part)
@@ -146,19 +170,19 @@ static int copy_piece(const struct step *step, const struct piece *piece, struct
 	uint64_t end = min_u64(to, step->end);
 	struct region_part *part;
 	unsigned char *address = fs_block_address(step->fs, extent->phys, extent->length, &part);
+	int error;
 
 	if (address == NULL)
 		return -EUCLEAN;
 	*ret_part = part;
 	source_copy(source, part, address + (start - from), end - start);
-	if (!piece->fresh && !extent->unwritten)
-		return region_flush(part, address + (start - from), end - start);
-	/* These blocks hold what their last owner left. */
-	if (start > from)
-		region_zero(part, address, start - from);
-	if (to > end)
-		region_zero(part, address + (end - from), to - end);
-	return region_flush(part, address, to - from);
+	if (!piece->fresh && !extent->unwritten) {
+		error = region_flush(part, address + (start - from), end - start);
+	} else {
+		zero_around(step, piece, part, address);
+		error = region_flush(part, address, to - from);
+	}
+	return fs_lost(step->fs, step->file->ino, address, to - from, error);
 }
 
 static int step_copy(const struct step *step, struct fs_source *source)
@@ -167,7 +191,7 @@ static int step_copy(const struct step *step, struct fs_source *source)
 	struct region_part *drain = NULL;
 	int error = 0;
 
-	/* Who grows the size zeroes the gap behind the old end. */
+	/* Who grows the size zeroes the gap behind the old end (D4), pinned or not. */
 	if (step->offset > size)
 		error = fs_zero_range(step->fs, step->file, size,
 				      min_u64(step->offset, align_up(size, FMT_BLOCK_SIZE)));
@@ -238,6 +262,7 @@ static int step_run(struct step *step, struct fs_source *source)
 
 	if (error != 0)
 		return error;
+	step->stored = true;
 	error = step_copy(step, source);
 	/* I: data before metadata: everything that the transaction makes visible is durable. */
 	if (error == 0)
@@ -261,8 +286,9 @@ int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source
 		*ret_end = step.end;
 		return 0;
 	}
-	/* The size stays: bytes behind it in its block are zeros again. */
-	if (end > size && fs_zero_range(fs, file, size, align_up(size, FMT_BLOCK_SIZE)) != 0)
+	/* The size stays: what was stored behind it in its block is zeros again; a holder of it had it overwritten
+	 * before. */
+	if (step.stored && fs_zero_range(fs, file, size, min_u64(end, align_up(size, FMT_BLOCK_SIZE))) != 0)
 		fs_failed(fs, -EIO, "write", file->ino);
 	return fs_failed(fs, error, "write", file->ino);
 }
@@ -293,7 +319,8 @@ static int find_in_place(struct fs *fs, struct fs_inode *file, uint64_t offset, 
 }
 
 /* Copies to where find_in_place() pointed; durable. Layout held shared. */
-static int copy_in_place(const struct fs_segment *segments, size_t count, const unsigned char *data)
+static int copy_in_place(struct fs *fs, const struct fs_inode *file, const struct fs_segment *segments, size_t count,
+			 const unsigned char *data)
 {
 	int error = 0;
 
@@ -302,7 +329,8 @@ static int copy_in_place(const struct fs_segment *segments, size_t count, const 
 		size_t length = segment->end - segment->start;
 
 		region_copy(segment->part, segment->data, data, length);
-		error = region_flush(segment->part, segment->data, length);
+		error = fs_lost(fs, file->ino, segment->data, length,
+				region_flush(segment->part, segment->data, length));
 		if (i + 1 == count || segments[i + 1].part != segment->part)
 			region_drain(segment->part);
 		data += length;
@@ -322,7 +350,7 @@ static int write_in_place(struct fs *fs, struct fs_inode *file, const unsigned c
 	error = find_in_place(fs, file, offset, end, segments, &count);
 	lock_rw_drop(&file->map);
 	if (error == 0)
-		error = copy_in_place(segments, count, data);
+		error = copy_in_place(fs, file, segments, count, data);
 	if (error == 0 && count > 0 && !keep_times)
 		error = fs_touch(fs, file);
 	if (error != 0)
@@ -353,8 +381,26 @@ static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char 
 	return error;
 }
 
+/* Who writes. */
+struct writer {
+	bool kernel; /* its write-back: never waits */
+	bool keep_times; /* it keeps them by itself */
+	struct fs_wait *wait; /* else: may be NULL */
+};
+
+/* Exclusive pins in the way. Layout held shared: none is granted meanwhile. */
+static int write_break(struct fs *fs, struct fs_inode *file, uint64_t offset, uint64_t end, const struct writer *writer)
+{
+	uint64_t first = offset >> FMT_BLOCK_SHIFT;
+	uint64_t last = fs_block_up(end);
+
+	if (!writer->kernel)
+		return fs_break(fs, file, first, last, PIN_WRITE, writer->wait);
+	return pin_any_exclusive(fs->pins) && pin_conflict(fs->pins, file->ino, first, last) ? -EIO : 0;
+}
+
 static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned char *data, size_t size, uint64_t offset,
-			  bool keep_times)
+			  const struct writer *writer)
 {
 	uint64_t position = offset;
 	uint64_t end = offset + size;
@@ -363,14 +409,17 @@ static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned c
 	lock_rw_take_shared(&file->layout);
 	/* Again under the lock: an intent of this file may have failed while we waited. */
 	error = fs_writable(fs);
+	if (error == 0)
+		error = write_break(fs, file, offset, end, writer);
 	while (position < end && error == 0)
 		error = write_some(fs, file, data + (position - offset), position,
-				   min_u64(end, position + FS_STEP_BYTES), keep_times, &position);
+				   min_u64(end, position + FS_STEP_BYTES), writer->keep_times, &position);
 	lock_rw_drop(&file->layout);
 	return position > offset ? (ssize_t)(position - offset) : error;
 }
 
-static ssize_t write_number(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, bool keep_times)
+static ssize_t write_number(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset,
+			    const struct writer *writer)
 {
 	struct fs_inode *file;
 	ssize_t result;
@@ -392,18 +441,21 @@ static ssize_t write_number(struct fs *fs, uint64_t ino, const void *data, size_
 		result = -EFBIG;
 	else
 		result = write_file(fs, file, data, min_u64(size, (uint64_t)(FMT_FILE_SIZE_MAX - offset)),
-				    (uint64_t)offset, keep_times);
+				    (uint64_t)offset, writer);
 	fs_inode_put(fs, file);
 	return result;
 }
 
 ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, struct fs_wait *wait)
 {
-	(void)wait;
-	return write_number(fs, ino, data, size, offset, false);
+	const struct writer writer = {.wait = wait};
+
+	return fs_break_end(fs, wait, write_number(fs, ino, data, size, offset, &writer));
 }
 
-ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset)
+ssize_t fs_write_back(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, bool keep_times)
 {
-	return write_number(fs, ino, data, size, offset, true);
+	const struct writer writer = {.kernel = true, .keep_times = keep_times};
+
+	return write_number(fs, ino, data, size, offset, &writer);
 }

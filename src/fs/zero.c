@@ -4,11 +4,14 @@
 #include <assert.h>
 #include <errno.h>
 
-static int zero_extent(struct fs *fs, const struct meta_extent *extent, uint64_t start, uint64_t end)
+/* Lost memory shows nothing of what it held, whoever reads there gets EIO: as good as zeros. */
+static int zero_extent(struct fs *fs, const struct fs_inode *file, const struct meta_extent *extent, uint64_t start,
+		       uint64_t end)
 {
 	uint64_t from = fs_block_byte(extent->file_block);
 	struct region_part *part;
 	unsigned char *address = fs_block_address(fs, extent->phys, extent->length, &part);
+	int error;
 
 	if (address == NULL)
 		return -EUCLEAN;
@@ -16,7 +19,8 @@ static int zero_extent(struct fs *fs, const struct meta_extent *extent, uint64_t
 	end = min_u64(end, fs_block_byte(extent->file_block + extent->length));
 	address += start - from;
 	region_zero(part, address, end - start);
-	return region_persist(part, address, end - start);
+	error = fs_lost(fs, file->ino, address, end - start, region_persist(part, address, end - start));
+	return error == -EHWPOISON ? 0 : error;
 }
 
 int fs_zero_range(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end)
@@ -33,11 +37,31 @@ int fs_zero_range(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t
 		if (fs_block_byte(extent.file_block) >= end)
 			return 0;
 		if (!extent.unwritten) {
-			error = zero_extent(fs, &extent, start, end);
+			error = zero_extent(fs, file, &extent, start, end);
 			if (error != 0)
 				return error;
 		}
 		start = fs_block_byte(extent.file_block + extent.length);
 	}
 	return 0;
+}
+
+int fs_zero_idle(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end)
+{
+	uint64_t block = start >> FMT_BLOCK_SHIFT;
+	struct meta_extent extent;
+	int error;
+
+	assert(lock_held(LOCK_MAP));
+	if (start >= end)
+		return 0;
+	assert(block == (end - 1) >> FMT_BLOCK_SHIFT);
+	error = meta_extent_find(fs->meta, file->media, block, &extent);
+	if (error != 0)
+		return error == -ENOENT ? 0 : error;
+	/* A new count needs map: what is idle now stays so. */
+	if (extent.file_block > block || extent.unwritten ||
+	    fs_is_counted(fs, extent.phys + (block - extent.file_block), 1))
+		return 0;
+	return zero_extent(fs, file, &extent, start, end);
 }

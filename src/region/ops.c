@@ -110,7 +110,7 @@ int region_flush(const struct region_part *part, const void *address, size_t len
 {
 	assert(contains(part, address, length));
 	if (region_guard_take_lost())
-		return -EIO;
+		return -EHWPOISON;
 	if (part->durability != REGION_MSYNC || length == 0)
 		return 0;
 	return part->ops->flush(address, length, part->durability);
@@ -151,7 +151,7 @@ int region_is_zero(const struct region_part *part, const void *address, size_t l
 	assert(contains(part, address, length));
 	(void)part;
 	if (!region_guard_run(do_look_zero, &look, &fault))
-		return -EIO;
+		return -EHWPOISON;
 	*ret_zero = look.zero;
 	return 0;
 }

@@ -3,7 +3,7 @@
  *
  *   path -> open -> lock -> enough blocks? -> header ours, known and sound? -> map
  *
- * The descriptor stays open as long as the part is mapped: it holds the lock, and it is what clients are given.
+ * The descriptor stays open as long as the part is mapped: it holds the lock. Clients are given others.
  */
 #include "region/file.h"
 #include "region/guard.h"
@@ -129,6 +129,7 @@ static int map_part(const struct region_file *file, struct region_part *part, st
 {
 	int err;
 
+	part->alignment = file->alignment;
 	part->length = (size_t)align_up(part->blocks << FMT_BLOCK_SHIFT, file->alignment);
 	err = region_file_map(file, 0, part->length, part->read_only, &part->base, &part->map_sync);
 	if (err != 0) {

@@ -39,6 +39,7 @@ struct region_part {
 	uint64_t blocks; /* header copies included */
 	unsigned char *base; /* block 0 */
 	size_t length; /* mapped bytes */
+	uint64_t alignment; /* of mappings: 4096, or the devdax node's */
 	int fd; /* open read-write (read-only if so), locked (flock) */
 	bool read_only;
 	bool map_sync; /* mapped with MAP_SYNC, or devdax */
@@ -104,7 +105,7 @@ static inline void *region_block(const struct region_part *part, uint64_t block)
  * to flush: there region_flush() does nothing, and ops->flush is called for REGION_MSYNC only.
  *
  * Memory that is lost (SIGBUS: an uncorrectable error, or a file that was truncated) does not end the process: a store
- * to it, or from it, is cut short, and the next region_flush() or region_persist() of this thread returns -EIO.
+ * to it, or from it, is cut short, and the next region_flush() or region_persist() of this thread returns -EHWPOISON.
  */
 void region_copy(const struct region_part *part, void *dest, const void *source, size_t length);
 void region_zero(const struct region_part *part, void *dest, size_t length);
@@ -113,7 +114,7 @@ int region_persist(const struct region_part *part, const void *address, size_t l
 int region_flush(const struct region_part *part, const void *address, size_t length); /* -EIO */
 void region_drain(const struct region_part *part);
 
-/* Loads that survive lost memory. -EIO: some of it is lost. */
+/* Loads that survive lost memory. -EHWPOISON: some of it is lost. */
 int region_is_zero(const struct region_part *part, const void *address, size_t length, bool *ret_zero);
 /* The first block's worth of [address, +length) that is lost, by a load of each block. -ENOENT: none. */
 int region_find_lost(const struct region_part *part, const void *address, size_t length, const void **ret_lost);
