@@ -17,13 +17,21 @@
  * not come back yet: pins that you hold stay mapped and valid), -EPROTO (the other side is no pinfs).
  *
  * THREADS: every function may be called from any thread at any time, but for one rule: nobody uses a pin while, or
- * after, it is unpinned for the last time.
+ * after, it is unpinned for the last time (a CACHED one: forgotten). The library starts no thread. Not for signal
+ * handlers.
  *
  * FORK: a pin belongs to the process that took it. In the child its address is not mapped, pinfs_addr() gives NULL, and
- * functions on it give -EPERM; connect anew. Descriptors are close-on-exec.
+ * functions on it give -EPERM; connect anew. There pinfs_disconnect() only frees what was inherited. Descriptors are
+ * close-on-exec.
  *
  * A DAEMON THAT DIES: pins survive it. The library reconnects by itself, on the next call or when pinfs_event_fd()
  * wakes, and claims its pins; one that could not be kept is told by DETACHED.
+ *
+ * COST: pinfs_pin() and pinfs_commit() are a round trip to the daemon, and a durable record there of the pin.
+ * pinfs_persist() is CPU flushes, no system call (msync(2) where the part is no persistent memory). A CACHED pin that
+ * is there already: pinfs_pin() is two cheap system calls, pinfs_repin() and pinfs_unpin() are one atomic instruction.
+ * A pin of one extent maps nothing: a data part is mapped once. Each extent of a fragmented pin is a mapping (see
+ * vm.max_map_count): PINFS_CONTIGUOUS, or large writes, avoid that.
  */
 #ifndef PINFS_H
 #define PINFS_H
@@ -59,32 +67,41 @@ void pinfs_disconnect(struct pinfs *fs);
 #define PINFS_NONBLOCK 8u /* -EAGAIN rather than wait for others */
 #define PINFS_EXTEND 16u /* with WRITE: past the end, too; the size grows at pinfs_commit() */
 #define PINFS_CONTIGUOUS 32u /* one extent: the blocks are moved together first if they are not */
-#define PINFS_CACHED                                                                                                   \
-	64u /* keep it after the last pinfs_unpin(), idle, for pinfs_repin(); idle ones go when others want */
+/* Keep it after the last pinfs_unpin(), idle, for pinfs_repin(); idle ones go when others want. 4096 of a session. */
+#define PINFS_CACHED 64u
 
 /*
  * Pins bytes [offset, offset + length) of the open regular file `fd`; `fd` may be closed at once. Any offset and
- * length; whole 4 KiB blocks are pinned. Blocks while a break of the range waits, and for zeroing of holes.
+ * length; whole 4 KiB blocks are pinned. Blocks while a break of the range waits, and for zeroing of holes. With
+ * CACHED, if this session has that pin of that file, range and flags, held or idle, it is that one again, held once
+ * more.
  *
  * -EINVAL: length 0, unknown flags, or flags that do not go together; -ERANGE: past the end of the file (without
  * EXTEND); -EBADF: not open, O_PATH, or not in the right mode; -ENODEV: not of this mount; -EISDIR, -EINVAL: no regular
  * file; -EPERM: immutable; -EROFS; -EAGAIN: NONBLOCK, and it would wait; -EDEADLK: what it would wait for waits for a
- * pin of yours; -EINTR: a signal came (its handler without SA_RESTART); -EBUSY: EXCLUSIVE, and others' write pins
- * stayed; -ENOSPC; -ENOMEM: also, over the mount's pin_limit; -ESHUTDOWN; -ESTALE: the file is gone.
+ * pin of yours; -EINTR: a signal came while it waited (its handler without SA_RESTART), and nothing is pinned; -EBUSY:
+ * EXCLUSIVE, and others' write pins stayed, or the mount's break_policy is fail; -ENOSPC; -ENOMEM: also, over the
+ * mount's pin_limit, too many mappings, or no room for one more CACHED pin; -EMFILE: also, no number for the descriptor
+ * of a data part; -ESHUTDOWN; -ESTALE: the file is gone.
  */
 int pinfs_pin(struct pinfs *fs, int fd, off_t offset, size_t length, unsigned flags, struct pinfs_pin **pinp);
 /*
- * Ends the pin; the address is unmapped, the handle is gone. A CACHED pin that nobody holds any more stays, idle, with
- * its handle and its address. Blocks for a round trip; of a cached pin: one atomic instruction. Always ends it; the
- * return value says whether the daemon has heard: 0, or -ENOTCONN.
+ * Ends the pin; the handle is gone, and the address is no longer yours, though something may stay mapped there. A
+ * CACHED pin that nobody holds any more stays, idle, with its handle and its address. Blocks for a round trip; of a
+ * CACHED pin: one atomic instruction, and a message if others want it. Always ends it; the return value says whether
+ * the daemon has heard: 0, or -ENOTCONN (it will when it is back). -EINVAL: a CACHED pin that nobody holds.
  */
 int pinfs_unpin(struct pinfs_pin *pin);
 /*
  * Pins an idle, or held, CACHED pin once more: one atomic instruction, no system call. -ESTALE: it was taken away
- * (then pinfs_forget() it and pin anew); -EINVAL: not CACHED. Each success needs its pinfs_unpin().
+ * (then pinfs_forget() it and pin anew); -EINVAL: not CACHED; -EOVERFLOW: held half a billion times. Each success needs
+ * its pinfs_unpin().
  */
 int pinfs_repin(struct pinfs_pin *pin);
-/* Gives an idle CACHED pin back, or one that was taken away: its handle is gone. -EBUSY: it is held. */
+/*
+ * Gives an idle CACHED pin back, or one that was taken away: its handle is gone. A round trip. -EBUSY: it is held;
+ * -EINVAL: not CACHED; -ENOTCONN: gone, and the daemon has not heard yet.
+ */
 int pinfs_forget(struct pinfs_pin *pin);
 
 /* ---- Using it ---- */
@@ -143,7 +160,7 @@ enum {
 struct pinfs_event {
 	uint32_t kind;
 	uint32_t reason; /* RECALL and DETACHED; else 0 */
-	uint64_t pin; /* pinfs_id(); 0: all of them (SHUTDOWN) */
+	uint64_t pin; /* pinfs_id(); 0: all of them (SHUTDOWN, or too many events to be told apart) */
 	uint64_t file; /* inode number, as st_ino */
 	uint64_t offset; /* bytes of the file */
 	uint64_t length;
@@ -152,7 +169,11 @@ struct pinfs_event {
 
 /* A descriptor to poll(2) for input; it stays the same for the life of `fs`, across daemons. Never read or close it. */
 int pinfs_event_fd(struct pinfs *fs);
-/* The next event. -EAGAIN: there is none. Events of one pin and kind may have been joined into one that covers all. */
+/*
+ * The next event; does not wait for one. -EAGAIN: there is none; -ENOTCONN: nor is there a daemon: poll on. Events of
+ * one pin and kind may have been joined into one that covers all. A pin may be named that pinfs_pin() has not returned
+ * yet, or that was just unpinned: events and answers come by different ways.
+ */
 int pinfs_next_event(struct pinfs *fs, struct pinfs_event *event);
 
 #ifdef __cplusplus

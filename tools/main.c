@@ -20,6 +20,8 @@ static const char help_text[] =
 	"  pinfs mkfs  [--meta-size SIZE] [--data PATH[:SIZE]]... [--force] META\n"
 	"  pinfs mount [-f] [-o OPTION,...] META MOUNTPOINT\n"
 	"  pinfs stat  [--json] MOUNTPOINT\n"
+	"  pinfs pins  [--json] [PATH]\n"
+	"  pinfs pin   [OPTION]... FILE [OFFSET [LENGTH]]\n"
 	"  pinfs fsck  [--json] META\n"
 	"\n"
 	"META is the meta part of a pool: a file or a devdax node. It knows the pool's data parts.\n"
@@ -44,6 +46,8 @@ static const struct command {
 	{"mount", NULL, tool_mount},
 	{"fsck", "fsck.pinfs", tool_fsck},
 	{"stat", NULL, tool_stat},
+	{"pins", NULL, tool_pins},
+	{"pin", NULL, tool_pin},
 	{NULL, "mount.fuse.pinfs", tool_mount_helper},
 	{NULL, "mount.pinfs", tool_mount_helper},
 };

@@ -15,6 +15,8 @@ int tool_mount(int argc, char **argv);
 int tool_mount_helper(int argc, char **argv); /* as mount(8) calls mount.fuse.pinfs */
 int tool_fsck(int argc, char **argv);
 int tool_stat(int argc, char **argv);
+int tool_pins(int argc, char **argv);
+int tool_pin(int argc, char **argv);
 
 /* Prints `pinfs: COMMAND: WHY (try ...)`; returns TOOL_USAGE. */
 int tool_wrong_use(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
