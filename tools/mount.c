@@ -29,7 +29,7 @@ static const char help_text[] =
 	"     nonempty                 mount over a directory that is not empty\n"
 	"     allow_other              other users may use the mount (default for root; noallow_other)\n"
 	"     nodev, nosuid, noexec, noatime, ... and fstab's words as usual\n"
-	"   accepted and checked, for pins, which this version does not have yet:\n"
+	"     remount,ro|rw            of a mount that is there; ro: EBUSY while something is pinned for writing\n"
 	"     break_timeout=SECONDS    how long a truncate waits for pins; 'inf': no end (default 5)\n"
 	"     break_policy=detach|fail what happens then: the pinned blocks go to limbo, or EBUSY\n"
 	"     pin_access=owner|group:GROUP|all\n"
@@ -70,6 +70,12 @@ static int mount_pool(const struct request *request)
 
 	if (request->fake)
 		return 0;
+	if (request->options.remount) {
+		error = daemon_remount(request->mountpoint, &request->options, &message);
+		if (error != 0)
+			log_error("%s", message.text);
+		return error != 0 ? TOOL_FAILED : 0;
+	}
 	error = daemon_mount(&mount, &note, &message);
 	if (error != 0) {
 		log_error("%s", message.text);

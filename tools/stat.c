@@ -279,6 +279,30 @@ static void print_space(const json_t *status)
 	printf("%-10s %-10s %s (%s)\n", "meta part", "", string_at(meta, "path"), string_at(meta, "durability"));
 }
 
+/* Only what there is to tell. */
+static void print_pins(const json_t *status)
+{
+	const json_t *pins = json_object_get(status, "pins");
+	struct tool_size_text pinned, limbo;
+	struct time_text wait;
+
+	printf("%-10s %-10" PRIu64 " %s pinned by %" PRIu64 " holders, %s in limbo, %" PRIu64 " granted so far\n",
+	       "pins", number_at(pins, "pins"), tool_size_text(number_at(pins, "pinned_bytes"), &pinned),
+	       number_at(pins, "holders"), tool_size_text(number_at(pins, "limbo_bytes"), &limbo),
+	       number_at(pins, "grants"));
+	if (number_at(pins, "waiting") != 0)
+		printf("%-10s %-10" PRIu64 " breaks, and %" PRIu64 " pins behind them; the longest wait so far %s\n",
+		       "waiting", number_at(pins, "waiting_breaks"),
+		       number_at(pins, "waiting") - number_at(pins, "waiting_breaks"),
+		       time_text((double)number_at(pins, "longest_wait_ns"), &wait));
+	if (number_at(pins, "canaries") != 0)
+		printf("%-10s %" PRIu64 " frees of pinned blocks, refused: a bug, please report it\n", "BAD FREES",
+		       number_at(pins, "canaries"));
+	if (number_at(pins, "lost_blocks") != 0)
+		printf("%-10s %" PRIu64 " blocks of memory, found since the mount: see the log\n", "LOST",
+		       number_at(pins, "lost_blocks"));
+}
+
 static void print_status(const char *path, const json_t *status)
 {
 	uint64_t up = number_at(status, "uptime_seconds");
@@ -289,6 +313,7 @@ static void print_status(const char *path, const json_t *status)
 	       number_at(status, "pid"), up / 3600, up / 60 % 60, up % 60);
 	print_space(status);
 	print_parts(status);
+	print_pins(status);
 	print_operations(json_object_get(status, "operations"));
 }
 

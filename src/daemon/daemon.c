@@ -1,7 +1,9 @@
 #include "daemon/daemon.h"
 
+#include "ctl/ctl.h"
 #include "daemon/mounts.h"
 #include "daemon/signals.h"
+#include "fs/pins.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,6 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* So long a holder of an earlier daemon's life has for coming back before breaks no longer wait for it. */
+#define GRACE_SECONDS 10u
+
 /* What the daemon tells the process that started it, once, through a pipe. Smaller than PIPE_BUF: written at once. */
 struct report {
 	int error; /* 0: mounted */
@@ -29,8 +34,10 @@ struct instance {
 	char meta_path[PATH_MAX]; /* absolute: the daemon changes its directory */
 	char mountpoint[PATH_MAX]; /* absolute */
 	struct fs *fs;
+	struct ctl *ctl; /* NULL: no clients */
 	struct front *front;
 	char *mount_words;
+	bool pins_started;
 };
 
 static int open_pool(struct instance *instance, struct message *message)
@@ -51,6 +58,73 @@ static int open_pool(struct instance *instance, struct message *message)
 	if (error != 0 && message->text[0] == '\0')
 		message_set(message, "%s: %s", instance->meta_path, strerror(-error));
 	return error;
+}
+
+static void set_policy(const struct instance *instance)
+{
+	const struct daemon_options *options = instance->options;
+	const struct fs_pin_policy policy = {
+		.break_timeout =
+			options->break_timeout_ms == DAEMON_FOREVER ? PIN_FOREVER : options->break_timeout_ms * 1000000,
+		.break_detach = options->break_policy == DAEMON_BREAK_DETACH,
+		.pin_limit = options->pin_limit,
+		.grace = GRACE_SECONDS * 1000000000ull,
+	};
+
+	fs_set_pin_policy(instance->fs, &policy);
+}
+
+static int try_ctl(struct instance *instance, struct message *message)
+{
+	static const enum ctl_access access[] = {
+		[DAEMON_PIN_OWNER] = CTL_ACCESS_OWNER,
+		[DAEMON_PIN_GROUP] = CTL_ACCESS_GROUP,
+		[DAEMON_PIN_ALL] = CTL_ACCESS_ALL,
+	};
+	const struct daemon_options *options = instance->options;
+	struct ctl_options ctl_options = {
+		.access = access[options->pin_access],
+		.owner = geteuid(),
+		.group = options->pin_group,
+		.writeback = options->cache == FRONT_CACHE_WRITEBACK,
+		.read_only = fs_read_only(instance->fs),
+	};
+	char path[PATH_MAX];
+	int error;
+
+	fs_pool_uuid(instance->fs, ctl_options.pool_uuid);
+	error = daemon_mount_device(instance->mountpoint, &ctl_options.device);
+	if (error == 0)
+		error = ctl_default_path(ctl_options.pool_uuid, ctl_options.access, path, sizeof(path));
+	if (error != 0)
+		return error;
+	ctl_options.path = path;
+	error = ctl_open(instance->fs, &ctl_options, &instance->ctl, message);
+	if (error == 0)
+		error = ctl_start(instance->ctl, message);
+	if (error == 0)
+		error = front_set_client_socket(instance->front, ctl_path(instance->ctl));
+	return error;
+}
+
+/*
+ * The threads of pins, and the socket of clients, once the mount exists and the terminal is left. Without the socket
+ * the filesystem is as good as ever, but for pins: `note` says that, and it is no reason to fail.
+ */
+static int start_pins(struct instance *instance, struct message *note)
+{
+	struct message why = {.text = ""};
+	int error;
+
+	error = fs_pins_start(instance->fs);
+	if (error != 0)
+		return error;
+	instance->pins_started = true;
+	error = try_ctl(instance, &why);
+	if (error != 0)
+		message_set(note, "%s: nobody will be able to pin: %s", instance->mountpoint,
+			    why.text[0] != '\0' ? why.text : strerror(-error));
+	return 0;
 }
 
 /* The pool may be for reading only although nobody asked for that: then the kernel is told so. */
@@ -88,12 +162,21 @@ fail:
 	return error;
 }
 
+/*
+ * Parked requests are answered by the drain (fs_pins_drain), so none is left when the threads of pins end; the front
+ * ends after them, because they answer through it.
+ */
 static void close_instance(struct instance *instance)
 {
-	if (instance->front != NULL) {
+	if (instance->ctl != NULL)
+		ctl_stop(instance->ctl);
+	if (instance->front != NULL)
 		front_unmount(instance->front);
-		front_close(instance->front);
-	}
+	if (instance->pins_started)
+		fs_pins_stop(instance->fs);
+	front_close(instance->front);
+	if (instance->ctl != NULL)
+		ctl_close(instance->ctl);
 	free(instance->mount_words);
 	if (instance->fs != NULL)
 		fs_close(instance->fs);
@@ -106,7 +189,6 @@ static void note_durability(const struct instance *instance, struct message *ret
 	struct fs_stats *stats;
 	uint64_t blocks;
 
-	message_set(ret_note, "%s", "");
 	stats = malloc(sizeof(*stats));
 	if (stats == NULL)
 		return;
@@ -158,7 +240,7 @@ static int tell(int *pipe_fd, int error, const struct message *message)
 static int serve(struct instance *instance, int *pipe_fd, struct message *message)
 {
 	struct daemon_signals signals;
-	struct message note;
+	struct message note = {.text = ""};
 	int error;
 
 	error = open_pool(instance, message);
@@ -167,23 +249,28 @@ static int serve(struct instance *instance, int *pipe_fd, struct message *messag
 	error = daemon_signals_block();
 	if (error != 0)
 		goto system_error;
+	set_policy(instance);
 	error = open_front(instance, message);
 	if (error != 0)
 		goto out;
 	if (*pipe_fd >= 0)
 		error = leave_terminal();
 	if (error == 0)
-		error = daemon_signals_start(&signals, instance->front, instance->mountpoint);
+		error = start_pins(instance, &note);
+	if (error == 0)
+		error = daemon_signals_start(&signals, instance->fs, instance->front, instance->mountpoint);
 	if (error != 0)
 		goto system_error;
 
-	note_durability(instance, &note);
+	if (note.text[0] == '\0')
+		note_durability(instance, &note);
 	if (*pipe_fd >= 0)
 		error = tell(pipe_fd, 0, &note);
 	else if (note.text[0] != '\0')
 		log_warning("%s", note.text);
 	if (error == 0)
 		error = front_serve(instance->front);
+	daemon_signals_drain(&signals);
 	daemon_signals_stop(&signals);
 	if (error == 0)
 		goto out;

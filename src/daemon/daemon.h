@@ -21,4 +21,11 @@ struct daemon_mount {
  */
 int daemon_mount(const struct daemon_mount *mount, struct message *ret_note, struct message *message);
 
+/*
+ * Makes the mount at `mountpoint` read-only, or writable again, and applies the kernel's flags that the options name;
+ * all else stays as it is. For root. -EBUSY: something is pinned, or open, for writing; -EROFS: the pool is open for
+ * reading only; -EPERM, -EINVAL; words in `message`.
+ */
+int daemon_remount(const char *mountpoint, const struct daemon_options *options, struct message *message);
+
 #endif

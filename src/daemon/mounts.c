@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
 
@@ -16,7 +17,8 @@
 #define ENTRY_MAX (12 * PATH_MAX)
 
 #define BUSY_PAUSE_MS 50
-#define BUSY_ATTEMPTS 100 /* 5 seconds */
+#define BUSY_ATTEMPTS 800 /* 40 seconds: a daemon may wait 30 for pins before it ends */
+#define BUSY_TELL 40 /* after 2 seconds it says what it waits for */
 
 /* Returns non-zero to end the walk. */
 typedef int visit_mount(void *arg, const struct mntent *entry);
@@ -95,6 +97,51 @@ int daemon_mount_of(const char *path, char ret_directory[PATH_MAX])
 		return -ENOENT;
 	memcpy(ret_directory, search.directory, search.length + 1);
 	return 0;
+}
+
+/* Undoes the table's escapes (\\040 and so on) in place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from != '\0';) {
+		if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3) {
+			*to++ = (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0'));
+			from += 4;
+		} else {
+			*to++ = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+int daemon_mount_device(const char *mountpoint, dev_t *ret_device)
+{
+	unsigned major, minor;
+	char *line = NULL;
+	size_t room = 0;
+	int error = -ENOENT;
+	FILE *table;
+	int start, end;
+
+	table = fopen("/proc/self/mountinfo", "re");
+	if (table == NULL)
+		return -errno;
+	/* The last one of that path is on top. */
+	while (getline(&line, &room, table) > 0) {
+		start = end = 0;
+		if (sscanf(line, "%*u %*u %u:%u %*s %n%*s%n", &major, &minor, &start, &end) != 2 || end <= start)
+			continue;
+		line[end] = '\0';
+		unescape(line + start);
+		if (strcmp(line + start, mountpoint) == 0) {
+			*ret_device = makedev(major, minor);
+			error = 0;
+		}
+	}
+	free(line);
+	(void)fclose(table);
+	return error;
 }
 
 static int check_empty(const char *path, struct message *message)
@@ -180,7 +227,8 @@ bool daemon_wait_busy(const char *meta_path, unsigned *attempt)
 
 	if (*attempt >= BUSY_ATTEMPTS || daemon_pool_mounted(meta_path))
 		return false;
-	++*attempt;
+	if (++*attempt == BUSY_TELL)
+		log_info("%s: its last daemon still puts it away, and may wait for pins: waiting for it", meta_path);
 	(void)nanosleep(&pause, NULL);
 	return true;
 }

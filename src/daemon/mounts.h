@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* True if the pool with that absolute meta path is mounted in this mount namespace, as the mount table tells. */
 bool daemon_pool_mounted(const char *meta_path);
@@ -15,6 +16,9 @@ bool daemon_pool_mounted(const char *meta_path);
  * -ENOENT: none; or what reading the mount table gave.
  */
 int daemon_mount_of(const char *path, char ret_directory[PATH_MAX]);
+
+/* The device number that files of the mount at the absolute path `mountpoint` show as st_dev. -ENOENT. */
+int daemon_mount_device(const char *mountpoint, dev_t *ret_device);
 
 /*
  * Checks a directory to mount on: it exists, is no pinfs mount already, and is empty unless `nonempty`. Gives its

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #define BREAK_TIMEOUT_DEFAULT_MS 5000u
@@ -174,6 +175,28 @@ static int pass_on(struct daemon_options *options, const struct word *word, stru
 	return 0;
 }
 
+/* The kernel's flags of a mount: libfuse passes them on for a new one, a remount is by us. */
+static int apply_flag(struct daemon_options *options, const struct word *word, struct message *message)
+{
+	static const struct {
+		const char *name;
+		unsigned long set, clear;
+	} flags[] = {
+		{"suid", 0, MS_NOSUID},	      {"nosuid", MS_NOSUID, 0},	   {"dev", 0, MS_NODEV},
+		{"nodev", MS_NODEV, 0},	      {"exec", 0, MS_NOEXEC},	   {"noexec", MS_NOEXEC, 0},
+		{"async", 0, MS_SYNCHRONOUS}, {"sync", MS_SYNCHRONOUS, 0}, {"dirsync", MS_DIRSYNC, 0},
+		{"noatime", MS_NOATIME, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (strcmp(flags[i].name, word->name) != 0)
+			continue;
+		options->flags_set = (options->flags_set | flags[i].set) & ~flags[i].clear;
+		options->flags_cleared = (options->flags_cleared | flags[i].clear) & ~flags[i].set;
+	}
+	return pass_on(options, word, message);
+}
+
 static int apply_allow_other(struct daemon_options *options, const struct word *word, struct message *message)
 {
 	(void)message;
@@ -198,12 +221,12 @@ static int apply_max_read(struct daemon_options *options, const struct word *wor
 	return pass_on(options, word, message);
 }
 
-static int refuse_remount(struct daemon_options *options, const struct word *word, struct message *message)
+static int apply_remount(struct daemon_options *options, const struct word *word, struct message *message)
 {
-	(void)options;
 	(void)word;
-	message_set(message, "option remount: not possible: unmount, and mount again with the new options");
-	return -EINVAL;
+	(void)message;
+	options->remount = true;
+	return 0;
 }
 
 static int refuse_own(struct daemon_options *options, const struct word *word, struct message *message)
@@ -253,21 +276,23 @@ static const struct option_rule {
 	{"fscontext", VALUE, pass_on},
 	{"defcontext", VALUE, pass_on},
 	{"rootcontext", VALUE, pass_on},
-	{"suid", NO_VALUE, pass_on},
-	{"nosuid", NO_VALUE, pass_on},
-	{"dev", NO_VALUE, pass_on},
-	{"nodev", NO_VALUE, pass_on},
-	{"exec", NO_VALUE, pass_on},
-	{"noexec", NO_VALUE, pass_on},
-	{"sync", NO_VALUE, pass_on},
-	{"async", NO_VALUE, pass_on},
-	{"dirsync", NO_VALUE, pass_on},
-	{"noatime", NO_VALUE, pass_on},
+	{"suid", NO_VALUE, apply_flag},
+	{"nosuid", NO_VALUE, apply_flag},
+	{"dev", NO_VALUE, apply_flag},
+	{"nodev", NO_VALUE, apply_flag},
+	{"exec", NO_VALUE, apply_flag},
+	{"noexec", NO_VALUE, apply_flag},
+	{"sync", NO_VALUE, apply_flag},
+	{"async", NO_VALUE, apply_flag},
+	{"dirsync", NO_VALUE, apply_flag},
+	{"noatime", NO_VALUE, apply_flag},
 	{"fsname", VALUE, refuse_own},
 	{"subtype", VALUE, refuse_own},
-	{"remount", NO_VALUE, refuse_remount},
+	{"remount", NO_VALUE, apply_remount},
 	/* What is so anyway, and what mount(8), fstab(5) and systemd mean for themselves. */
 	{"default_permissions", NO_VALUE, ignore},
+	{"user_id", VALUE, ignore},
+	{"group_id", VALUE, ignore},
 	{"clone_fd", NO_VALUE, ignore},
 	{"defaults", NO_VALUE, ignore},
 	{"auto", NO_VALUE, ignore},

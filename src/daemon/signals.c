@@ -1,7 +1,10 @@
 #include "daemon/signals.h"
 
+#include "fs/pins.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -59,14 +62,14 @@ static void __attribute__((noreturn)) sync_in_child(const char *mountpoint)
 	_exit(0);
 }
 
-/* Waits until done(); false if that takes too long or another signal comes. */
-static bool wait_until(bool (*done)(void *arg), void *arg)
+/* Waits until done(); false if that takes more steps (of SYNC_STEP_MS) or another signal comes. */
+static bool wait_until(bool (*done)(void *arg), void *arg, unsigned steps)
 {
 	const struct timespec step = {.tv_nsec = SYNC_STEP_MS * 1000000L};
 	sigset_t set;
 
 	set_of_signals(&set);
-	for (unsigned i = 0; i < SYNC_STEPS; i++) {
+	for (unsigned i = 0; i < steps; i++) {
 		if (done(arg))
 			return true;
 		if (sigtimedwait(&set, NULL, &step) > 0)
@@ -101,30 +104,76 @@ static void sync_mount(struct front *front, const char *mountpoint)
 	if (child == 0)
 		sync_in_child(mountpoint);
 	if (child > 0) {
-		synced = wait_until(child_ended, &child);
+		synced = wait_until(child_ended, &child, SYNC_STEPS);
 		if (!synced) {
 			(void)kill(child, SIGKILL);
 			(void)waitpid(child, NULL, WNOHANG);
 		}
 	}
 	if (synced && front_write_back(front) == 0)
-		synced = wait_until(written_back, front);
+		synced = wait_until(written_back, front, SYNC_STEPS);
 	if (!synced)
 		log_warning("%s: cached data could not be written back in time", mountpoint);
 }
 
-static void *wait_for_signals(void *arg)
-{
-	struct daemon_signals *signals = arg;
-	const struct timespec step = {.tv_nsec = STOP_STEP_MS * 1000000L};
-	sigset_t set;
-	int number;
+/* ---- Pins ---- */
 
-	set_of_signals(&set);
-	(void)sigwait(&set, &number);
-	if (atomic_load(&signals->served))
-		return NULL;
+/* Once, whoever is first: a signal and an umount(8) may come together. The other one waits for it. */
+static void drain(struct daemon_signals *signals)
+{
+	uint64_t left = 0;
+
+	pthread_mutex_lock(&signals->draining);
+	if (!atomic_load(&signals->drained))
+		left = fs_pins_drain(signals->fs);
+	if (left > 0)
+		log_warning("%s: %" PRIu64 " pins are still held: their blocks stay out of use until their holders end",
+			    signals->mountpoint, left);
+	atomic_store(&signals->drained, true);
+	pthread_mutex_unlock(&signals->draining);
+}
+
+static void *drain_thread(void *arg)
+{
+	drain(arg);
+	return NULL;
+}
+
+static bool is_drained(void *arg)
+{
+	const struct daemon_signals *signals = arg;
+
+	return atomic_load(&signals->drained);
+}
+
+/* In another thread, so that this one hears the next signal. */
+static void drain_interruptibly(struct daemon_signals *signals)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, drain_thread, signals) != 0) {
+		drain(signals);
+		return;
+	}
+	if (!wait_until(is_drained, signals, UINT_MAX))
+		fs_pins_drain_end(signals->fs);
+	(void)pthread_join(thread, NULL);
+}
+
+void daemon_signals_drain(struct daemon_signals *signals)
+{
+	atomic_store(&signals->served, true);
+	drain(signals);
+}
+
+/* ---- The thread ---- */
+
+static void unmount(struct daemon_signals *signals, int number)
+{
+	const struct timespec step = {.tv_nsec = STOP_STEP_MS * 1000000L};
+
 	log_info("%s: unmounting: %s", signals->mountpoint, strsignal(number));
+	drain_interruptibly(signals);
 	sync_mount(signals->front, signals->mountpoint);
 	/* Repeated, because a signal that comes just before the loop's wait would not interrupt it. */
 	while (!atomic_load(&signals->served)) {
@@ -132,21 +181,46 @@ static void *wait_for_signals(void *arg)
 		(void)pthread_kill(signals->server, SIGUSR1);
 		(void)nanosleep(&step, NULL);
 	}
+}
+
+static void *wait_for_signals(void *arg)
+{
+	struct daemon_signals *signals = arg;
+	sigset_t set;
+	int number;
+
+	set_of_signals(&set);
+	/* Asked before each wait: the signal that tells of the end may have ended another wait, in unmount(). */
+	while (!atomic_load(&signals->ended)) {
+		(void)sigwait(&set, &number);
+		if (atomic_load(&signals->ended))
+			break;
+		if (atomic_load(&signals->served))
+			fs_pins_drain_end(signals->fs);
+		else
+			unmount(signals, number);
+	}
 	return NULL;
 }
 
-int daemon_signals_start(struct daemon_signals *signals, struct front *front, const char *mountpoint)
+int daemon_signals_start(struct daemon_signals *signals, struct fs *fs, struct front *front, const char *mountpoint)
 {
+	signals->fs = fs;
 	signals->front = front;
 	signals->mountpoint = mountpoint;
 	signals->server = pthread_self();
 	atomic_init(&signals->served, false);
+	atomic_init(&signals->drained, false);
+	atomic_init(&signals->ended, false);
+	pthread_mutex_init(&signals->draining, NULL);
 	return -pthread_create(&signals->thread, NULL, wait_for_signals, signals);
 }
 
 void daemon_signals_stop(struct daemon_signals *signals)
 {
 	atomic_store(&signals->served, true);
+	atomic_store(&signals->ended, true);
 	(void)pthread_kill(signals->thread, SIGTERM);
 	(void)pthread_join(signals->thread, NULL);
+	pthread_mutex_destroy(&signals->draining);
 }

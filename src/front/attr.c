@@ -41,22 +41,31 @@ static unsigned set_flags(int to_set)
 	return valid;
 }
 
+static ssize_t setattr(struct front_waitable *waitable, struct fs_wait *wait)
+{
+	return fs_setattr(waitable->request.front->fs, waitable->ino, &waitable->changes, wait, &waitable->attr);
+}
+
+static void setattr_answer(struct front_waitable *waitable, ssize_t result)
+{
+	if (result != 0)
+		front_reply_error(&waitable->request, (int)result);
+	else
+		front_reply_attr(&waitable->request, &waitable->attr);
+}
+
 void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	struct front_request request;
-	struct fs_setattr changes;
-	struct stat result;
-	int error;
+	struct front_waitable waitable = {
+		.operate = setattr,
+		.answer = setattr_answer,
+		.ino = ino,
+		.changes = {.valid = set_flags(to_set), .attr = *attr},
+	};
 
 	(void)fi;
-	front_begin(&request, req, FRONT_SETATTR);
-	changes.valid = set_flags(to_set);
-	changes.attr = *attr;
-	error = fs_setattr(request.front->fs, ino, &changes, NULL, &result);
-	if (error != 0)
-		front_reply_error(&request, error);
-	else
-		front_reply_attr(&request, &result);
+	front_begin(&waitable.request, req, FRONT_SETATTR);
+	front_run(&waitable);
 }
 
 void front_statfs(fuse_req_t req, fuse_ino_t ino)

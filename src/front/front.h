@@ -3,8 +3,8 @@
  * folder.
  *
  * Life of a front: open, mount, serve (returns when the mount is gone or front_stop() was called), unmount, close.
- * Functions return 0 or -errno. Only front_stop(), front_write_back() and
- * front_written_back() may be called from another thread than the one that serves.
+ * Functions return 0 or -errno. Only front_stop(), front_write_back() and front_written_back() may be called from
+ * another thread than the one that serves.
  */
 #ifndef PINFS_FRONT_H
 #define PINFS_FRONT_H
@@ -32,6 +32,8 @@ struct front_options {
 
 /* Makes the session. Starts no thread. `fs` stays the caller's and must outlive the front. */
 int front_open(struct fs *fs, const struct front_options *options, struct front **ret_front);
+/* What `pinfs.socket` shows: where clients find the daemon. Before front_serve(). -ENOMEM. */
+int front_set_client_socket(struct front *front, const char *path);
 /* Mounts; the kernel queues requests from now on. libfuse reports by itself why not (front_log()). */
 int front_mount(struct front *front, const char *mountpoint);
 /* Answers requests, with several threads, until the mount is gone (0) or front_stop() (0); else -errno. */
@@ -47,7 +49,8 @@ void front_stop(struct front *front);
  */
 int front_write_back(struct front *front);
 bool front_written_back(const struct front *front);
-/* Unmounts if it still is mounted. No request is in progress any more. */
+/* Unmounts if it still is mounted. No request is in progress any more, but those that are parked: they may be answered.
+ */
 void front_unmount(struct front *front);
 void front_close(struct front *front);
 

@@ -4,6 +4,7 @@
 #include "base/arith.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 /*
@@ -58,8 +59,8 @@ void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struc
 	front_stats_bytes(&request.front->stats, FRONT_READ, read.length);
 	if (read.count == 0)
 		(void)front_reply_data(&request, NULL, 0);
-	else
-		front_reply_iov(&request, read.iov, read.count);
+	else if (front_reply_iov(&request, read.iov, read.count) == -EFAULT)
+		fs_read_failed(request.front->fs, &read);
 	fs_read_end(request.front->fs, &read);
 }
 
@@ -94,31 +95,54 @@ static int drop_privileges(struct front *front, fuse_ino_t ino)
 	return error;
 }
 
+static ssize_t write_once(struct front_waitable *waitable, struct fs_wait *wait)
+{
+	return fs_write(waitable->request.front->fs, waitable->ino, waitable->data, waitable->length, waitable->offset,
+			wait);
+}
+
+static void write_answer(struct front_waitable *waitable, ssize_t result)
+{
+	if (result < 0) {
+		front_reply_error(&waitable->request, (int)result);
+		return;
+	}
+	front_stats_bytes(&waitable->request.front->stats, waitable->request.op, (uint64_t)result);
+	front_reply_written(&waitable->request, (size_t)result);
+}
+
+/*
+ * The kernel's write-back is never parked: it may be what somebody waits for. In its writeback cache the kernel keeps
+ * the times, and sends them by setattr; else what was stored by mmap is a change now.
+ */
 void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	struct front_request request;
-	ssize_t written;
+	struct front_waitable waitable = {
+		.operate = write_once,
+		.answer = write_answer,
+		.data = data,
+		.length = size,
+		.ino = ino,
+		.offset = offset,
+		/* Asynchronous ones come as any other, but for this. */
+		.background = (fi->flags & O_DIRECT) != 0,
+	};
+	struct front *front;
 	int error = 0;
 
-	(void)fi;
-	front_begin(&request, req, FRONT_WRITE);
-	if (request.front->cache == FRONT_CACHE_NONE && fuse_req_ctx(req)->uid != 0)
-		error = drop_privileges(request.front, ino);
-	if (error != 0) {
-		front_reply_error(&request, error);
+	front_begin(&waitable.request, req, FRONT_WRITE);
+	front = waitable.request.front;
+	if (fi->writepage) {
+		write_answer(&waitable,
+			     fs_write_back(front->fs, ino, data, size, offset, front->cache == FRONT_CACHE_WRITEBACK));
 		return;
 	}
-	/* In its writeback cache the kernel keeps the times, and sends them by setattr. */
-	if (request.front->cache == FRONT_CACHE_WRITEBACK && fi->writepage)
-		written = fs_write_back(request.front->fs, ino, data, size, offset);
+	if (front->cache == FRONT_CACHE_NONE && fuse_req_ctx(req)->uid != 0)
+		error = drop_privileges(front, ino);
+	if (error != 0)
+		front_reply_error(&waitable.request, error);
 	else
-		written = fs_write(request.front->fs, ino, data, size, offset, NULL);
-	if (written < 0) {
-		front_reply_error(&request, (int)written);
-		return;
-	}
-	front_stats_bytes(&request.front->stats, FRONT_WRITE, (uint64_t)written);
-	front_reply_written(&request, (size_t)written);
+		front_run(&waitable);
 }
 
 /*
@@ -137,34 +161,58 @@ void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	front_reply_error(&request, 0);
 }
 
+static ssize_t fallocate_once(struct front_waitable *waitable, struct fs_wait *wait)
+{
+	return fs_fallocate(waitable->request.front->fs, waitable->ino, waitable->mode, waitable->offset,
+			    (off_t)waitable->length, wait);
+}
+
+static void fallocate_answer(struct front_waitable *waitable, ssize_t result)
+{
+	front_reply_error(&waitable->request, (int)result);
+}
+
 void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
-	struct front_request request;
+	struct front_waitable waitable = {
+		.operate = fallocate_once,
+		.answer = fallocate_answer,
+		.ino = ino,
+		.mode = mode,
+		.offset = offset,
+		.length = (size_t)length,
+	};
 
 	(void)fi;
-	front_begin(&request, req, FRONT_FALLOCATE);
-	front_reply_error(&request, fs_fallocate(request.front->fs, ino, mode, offset, length, NULL));
+	front_begin(&waitable.request, req, FRONT_FALLOCATE);
+	front_run(&waitable);
+}
+
+static ssize_t copy_once(struct front_waitable *waitable, struct fs_wait *wait)
+{
+	return fs_copy_range(waitable->request.front->fs, waitable->ino_in, waitable->offset_in, waitable->ino,
+			     waitable->offset, waitable->length, wait);
 }
 
 void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, struct fuse_file_info *fi_in,
 			   fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length,
 			   int flags)
 {
-	struct front_request request;
-	ssize_t copied;
+	struct front_waitable waitable = {
+		.operate = copy_once,
+		.answer = write_answer,
+		.ino_in = ino_in,
+		.offset_in = offset_in,
+		.ino = ino_out,
+		.offset = offset_out,
+		.length = min_u64(length, COPY_MAX),
+	};
 
 	(void)fi_in;
 	(void)fi_out;
-	front_begin(&request, req, FRONT_COPY_FILE_RANGE);
+	front_begin(&waitable.request, req, FRONT_COPY_FILE_RANGE);
 	if (flags != 0)
-		copied = -EINVAL;
+		front_reply_error(&waitable.request, -EINVAL);
 	else
-		copied = fs_copy_range(request.front->fs, ino_in, offset_in, ino_out, offset_out,
-				       min_u64(length, COPY_MAX), NULL);
-	if (copied < 0) {
-		front_reply_error(&request, (int)copied);
-		return;
-	}
-	front_stats_bytes(&request.front->stats, FRONT_COPY_FILE_RANGE, (uint64_t)copied);
-	front_reply_written(&request, (size_t)copied);
+		front_run(&waitable);
 }

@@ -79,9 +79,12 @@ bool front_reply_data(struct front_request *request, const void *data, size_t le
 	return error == 0;
 }
 
-void front_reply_iov(struct front_request *request, const struct iovec *iov, int count)
+int front_reply_iov(struct front_request *request, const struct iovec *iov, int count)
 {
-	answered(request, fuse_reply_iov(request->req, iov, count));
+	int error = fuse_reply_iov(request->req, iov, count);
+
+	answered(request, error);
+	return error;
 }
 
 void front_reply_written(struct front_request *request, size_t length)

@@ -12,10 +12,12 @@
 
 #include "front/front.h"
 #include "front/stats.h"
+#include "fs/pins.h"
 
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 #include <time.h>
 
 /*
@@ -29,14 +31,30 @@
  */
 #define FRONT_ATTR_WRITEBACK 1.0
 
-/* clean.c: the thread that has the kernel write back its dirty pages. */
-struct front_task;
+/* Readahead, write-back and asynchronous direct requests that the kernel keeps under way at a time. */
+#define FRONT_BACKGROUND_MAX 64
+
+/* upcall.c: what the kernel is asked to drop, and the threads that ask. */
+STAILQ_HEAD(front_upcall_list, front_upcall);
+STAILQ_HEAD(front_upcall_files, front_upcall_file);
+struct front_upcalls {
+	pthread_mutex_t lock; /* leaf; protects all below */
+	pthread_cond_t wake; /* a file is ready, or it is the end */
+	pthread_cond_t ended; /* a thread is gone */
+	struct front_upcall_file *files; /* uthash by inode number: those that something is asked or to be asked of */
+	struct front_upcall_files ready; /* of them, those that no thread asks about */
+	unsigned ready_count;
+	unsigned threads;
+	unsigned idle; /* of them, those that wait for something to be ready */
+	unsigned answering; /* of them, those that the kernel has answered and who tell */
+	atomic_bool stopping; /* set under the lock */
+};
+
+/* clean.c: the thread that has the kernel write back all its dirty pages. */
 struct front_cleaner {
 	pthread_t thread;
-	pthread_mutex_t lock; /* leaf; protects first */
-	pthread_cond_t wake;
-	struct front_task *first; /* as many as processes that wait in lseek(2) */
-	atomic_bool stopping; /* set under the lock */
+	bool started; /* by front_write_back(); read after the loop */
+	atomic_bool stopping;
 	atomic_bool written_back; /* since front_write_back() was called */
 };
 
@@ -50,8 +68,11 @@ struct front {
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
 	bool no_opendir;
 	struct timespec started; /* CLOCK_MONOTONIC */
+	atomic_uint parked_background; /* of the kernel's background requests */
+	struct front_upcalls upcalls;
 	struct front_cleaner cleaner;
-	bool cleaner_stuck; /* its thread could not be joined: what it uses stays */
+	bool stuck; /* a thread that asks the kernel could not be joined: what it uses stays */
+	char *client_socket; /* pinfs.socket; NULL: no clients are served */
 	struct front_stats stats;
 };
 
@@ -75,7 +96,8 @@ void front_reply_attr(struct front_request *request, const struct stat *attr);
 void front_reply_open(struct front_request *request, const struct fuse_file_info *fi);
 /* False: the kernel did not take it. */
 bool front_reply_data(struct front_request *request, const void *data, size_t length);
-void front_reply_iov(struct front_request *request, const struct iovec *iov, int count);
+/* -EFAULT: the kernel could not load some of it, and has answered EIO. */
+int front_reply_iov(struct front_request *request, const struct iovec *iov, int count);
 void front_reply_written(struct front_request *request, size_t length);
 void front_reply_offset(struct front_request *request, off_t offset);
 void front_reply_link(struct front_request *request, const char *target);
@@ -123,12 +145,38 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 			   fuse_ino_t ino_out, off_t offset_out, struct fuse_file_info *fi_out, size_t length,
 			   int flags);
 
+/*
+ * park.c: an operation that a pin can make wait. operate() is called with the wait, or NULL for the first time, and may
+ * be repeated; answer() is called once with its last result.
+ */
+struct front_waitable {
+	struct fs_wait wait;
+	struct front_request request;
+	ssize_t (*operate)(struct front_waitable *waitable, struct fs_wait *wait);
+	void (*answer)(struct front_waitable *waitable, ssize_t result);
+	bool background; /* the kernel may count it among those that it keeps under way at a time */
+	void *owned; /* a copy of `data`, once it waits */
+	const char *data; /* of a write */
+	size_t length;
+	uint64_t ino, ino_in;
+	off_t offset, offset_in;
+	int mode; /* fallocate */
+	struct fs_setattr changes;
+	struct stat attr; /* the result of setattr */
+};
+void front_run(struct front_waitable *waitable);
+
+/* upcall.c */
+int front_upcalls_init(struct front_upcalls *upcalls);
+void front_upcalls_fini(struct front_upcalls *upcalls);
+/* What is under way is waited for, what is not is answered unasked. False: a thread hangs in the kernel. */
+bool front_upcalls_stop(struct front_upcalls *upcalls);
+/* As struct fs_kernel's invalidate; arg is the front. */
+void front_invalidate(void *arg, uint64_t ino, uint64_t offset, uint64_t length, void (*done)(void *done_arg),
+		      void *done_arg);
+
 /* clean.c */
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
-/* May be asked from init on; answers between start and stop. */
-void front_cleaner_init(struct front_cleaner *cleaner);
-void front_cleaner_fini(struct front_cleaner *cleaner);
-int front_cleaner_start(struct front_cleaner *cleaner);
 /* False: its thread hangs in the kernel until the process ends; it uses the front and its session, and nothing else. */
 bool front_cleaner_stop(struct front_cleaner *cleaner);
 

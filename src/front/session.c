@@ -13,9 +13,6 @@
 /* Enough that some can wait for a lock or for the media while others answer; idle ones are kept. */
 #define THREADS_MIN 16
 
-/* Readahead and writeback requests that the kernel keeps under way at a time. */
-#define BACKGROUND_MAX 64
-
 #define WRITE_MAX (1u << 20)
 
 const char *front_cache_name(enum front_cache cache)
@@ -48,8 +45,8 @@ void front_init(void *userdata, struct fuse_conn_info *conn)
 				  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->want |= want & conn->capable;
 	conn->max_write = WRITE_MAX;
-	conn->max_background = BACKGROUND_MAX;
-	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->max_background = FRONT_BACKGROUND_MAX;
+	conn->congestion_threshold = FRONT_BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;
 
 	if (front->cache == FRONT_CACHE_WRITEBACK && (conn->capable & FUSE_CAP_WRITEBACK_CACHE) == 0) {
@@ -115,7 +112,12 @@ int front_open(struct fs *fs, const struct front_options *options, struct front 
 		error = -EINVAL;
 		goto out;
 	}
-	front_cleaner_init(&front->cleaner);
+	error = front_upcalls_init(&front->upcalls);
+	if (error != 0) {
+		fuse_session_destroy(front->session);
+		goto out;
+	}
+	fs_set_kernel(fs, &(struct fs_kernel){.arg = front, .invalidate = front_invalidate});
 	*ret_front = front;
 	front = NULL;
 out:
@@ -139,15 +141,9 @@ int front_serve(struct front *front)
 
 	if (config == NULL)
 		return -ENOMEM;
-	result = front_cleaner_start(&front->cleaner);
-	if (result != 0) {
-		fuse_loop_cfg_destroy(config);
-		return result;
-	}
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	fuse_loop_cfg_set_max_threads(config, (unsigned)max_u64(THREADS_MIN, 2 * (uint64_t)get_nprocs()));
 	result = fuse_session_loop_mt(front->session, config);
-	front->cleaner_stuck = !front_cleaner_stop(&front->cleaner);
 	fuse_loop_cfg_destroy(config);
 	/* Positive: a signal number, as fuse_session_exit() does not give one; negative: -errno. */
 	return result < 0 ? result : 0;
@@ -161,14 +157,25 @@ void front_stop(struct front *front)
 void front_unmount(struct front *front)
 {
 	fuse_session_unmount(front->session);
+	/* The kernel's connection is gone, and with it whatever hung in it. */
+	front->stuck = !front_cleaner_stop(&front->cleaner);
+	if (!front_upcalls_stop(&front->upcalls))
+		front->stuck = true;
+}
+
+int front_set_client_socket(struct front *front, const char *path)
+{
+	front->client_socket = strdup(path);
+	return front->client_socket == NULL ? -ENOMEM : 0;
 }
 
 void front_close(struct front *front)
 {
-	if (front == NULL || front->cleaner_stuck)
+	if (front == NULL || front->stuck)
 		return;
 	fuse_session_destroy(front->session);
-	front_cleaner_fini(&front->cleaner);
+	front_upcalls_fini(&front->upcalls);
+	free(front->client_socket);
 	free(front);
 }
 

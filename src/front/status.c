@@ -140,6 +140,33 @@ static int put_space(json_t *status, const struct fs_stats *stats)
 	return error;
 }
 
+static int put_pins(json_t *status, struct fs *fs, uint64_t block_size)
+{
+	struct pin_stats stats;
+	json_t *pins = json_object();
+	int error = 0;
+
+	fs_pin_stats(fs, &stats);
+	error |= put_number(pins, "pins", stats.pins);
+	error |= put_number(pins, "holders", stats.holders);
+	error |= put_number(pins, "pinned_bytes", stats.pinned_blocks * block_size);
+	error |= put_number(pins, "limbo_bytes", fs_limbo_blocks(fs) * block_size);
+	error |= put_number(pins, "waiting", stats.waiting);
+	error |= put_number(pins, "waiting_breaks", stats.waiting_breaks);
+	error |= put_number(pins, "longest_wait_ns", stats.longest_wait);
+	error |= put_number(pins, "grants", stats.grants);
+	error |= put_number(pins, "drops", stats.drops);
+	error |= put_number(pins, "breaks_waited", stats.breaks_waited);
+	error |= put_number(pins, "timeouts", stats.timeouts);
+	error |= put_number(pins, "detaches", stats.detaches);
+	error |= put_number(pins, "interrupts", stats.interrupts);
+	error |= put_number(pins, "revokes", stats.revokes);
+	error |= put_number(pins, "canaries", stats.canaries);
+	error |= put_number(pins, "lost_blocks", fs_poison_count(fs));
+	error |= put(status, "pins", pins);
+	return error;
+}
+
 static int put_daemon(json_t *status, struct front *front)
 {
 	struct timespec now;
@@ -167,6 +194,7 @@ static int make_text(struct front *front, bool parts, char **ret_text)
 	fs_get_stats(front->fs, stats);
 	error = put_daemon(status, front);
 	error |= put_space(status, stats);
+	error |= put_pins(status, front->fs, stats->block_size);
 	error |= put_number(status, "part_count", stats->parts);
 	if (parts)
 		error |= put_parts(status, front->fs, stats->block_size);

@@ -7,12 +7,18 @@
 #include "base/arith.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define VIRTUAL_PREFIX "pinfs."
-#define STATUS_NAME "pinfs.stat"
+#define STATUS_NAME "pinfs.stat" /* of the root: JSON */
+#define SOCKET_NAME "pinfs.socket" /* of anything: where clients find the daemon */
+#define WRITE_PINS_NAME "pinfs.write_pins" /* of the root: how many pins for writing there are */
+#define WRITABLE_NAME "pinfs.writable" /* of the root: 0 if the pool is open for reading only, else 1 */
+#define PINS_NAME "pinfs.pins" /* of a file: how many bytes of it are pinned */
 /* Between the question for its length and the question for the value the text may grow by this much. */
 #define STATUS_SLACK 512u
 /* Values up to this size take no allocation: nearly all. */
@@ -78,14 +84,6 @@ static void get_status(struct front_request *request, size_t size)
 	free(text);
 }
 
-static void get_virtual(struct front_request *request, fuse_ino_t ino, const char *name, size_t size)
-{
-	if (ino == FUSE_ROOT_ID && strcmp(name, STATUS_NAME) == 0)
-		get_status(request, size);
-	else
-		front_reply_error(request, -ENODATA);
-}
-
 /* A length, a value or a list that fs returned into `data` of `size` bytes; size 0: only the length was asked for. */
 static void reply_value(struct front_request *request, size_t size, const void *data, ssize_t length)
 {
@@ -107,6 +105,63 @@ static void put_room(char *room, const char *small)
 {
 	if (room != small)
 		free(room);
+}
+
+static void reply_text(struct front_request *request, size_t size, const char *text)
+{
+	size_t length = strlen(text);
+
+	reply_value(request, size, text, size != 0 && length > size ? -ERANGE : (ssize_t)length);
+}
+
+static int count_writer(void *arg, const struct pin_info *info)
+{
+	uint64_t *count = arg;
+
+	if (!info->dropped && (info->flags & PIN_FLAG_WRITE) != 0)
+		(*count)++;
+	return 0;
+}
+
+static int no_waiter(void *arg, const struct pin_wait_info *info)
+{
+	(void)arg;
+	(void)info;
+	return 0;
+}
+
+static void reply_write_pins(struct front_request *request, size_t size)
+{
+	uint64_t count = 0;
+	int error = fs_pin_list(request->front->fs, 0, count_writer, no_waiter, &count);
+	char number[32];
+
+	snprintf(number, sizeof(number), "%" PRIu64, count);
+	if (error != 0)
+		front_reply_error(request, error);
+	else
+		reply_text(request, size, number);
+}
+
+static void get_virtual(struct front_request *request, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct front *front = request->front;
+	char number[32];
+
+	if (ino == FUSE_ROOT_ID && strcmp(name, WRITE_PINS_NAME) == 0) {
+		reply_write_pins(request, size);
+	} else if (ino == FUSE_ROOT_ID && strcmp(name, WRITABLE_NAME) == 0) {
+		reply_text(request, size, fs_read_only(front->fs) ? "0" : "1");
+	} else if (ino == FUSE_ROOT_ID && strcmp(name, STATUS_NAME) == 0) {
+		get_status(request, size);
+	} else if (front->client_socket != NULL && strcmp(name, SOCKET_NAME) == 0) {
+		reply_text(request, size, front->client_socket);
+	} else if (strcmp(name, PINS_NAME) == 0) {
+		snprintf(number, sizeof(number), "%" PRIu64, fs_pinned_bytes(front->fs, ino));
+		reply_text(request, size, number);
+	} else {
+		front_reply_error(request, -ENODATA);
+	}
 }
 
 /* security.capability is asked for before each write through the cache: it costs one look at the inode. */

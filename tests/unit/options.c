@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #define UNTOUCHED 4711u
 
@@ -199,6 +200,26 @@ static void test_others(void **state)
 	daemon_options_fini(&options);
 }
 
+static void test_remount(void **state)
+{
+	struct daemon_options options;
+
+	(void)state;
+	accepts(&options,
+		"rw,nosuid,nodev,user_id=0,group_id=0,default_permissions,allow_other,remount,ro,suid,noexec");
+	assert_true(options.remount);
+	assert_true(options.read_only);
+	assert_int_equal(options.flags_set, MS_NODEV | MS_NOEXEC);
+	assert_int_equal(options.flags_cleared, MS_NOSUID);
+	daemon_options_fini(&options);
+
+	/* What root's mounts have by default is not asked for. */
+	assert_int_equal(daemon_options_init(&options, true), 0);
+	assert_false(options.remount);
+	assert_int_equal(options.flags_set | options.flags_cleared, 0);
+	daemon_options_fini(&options);
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
@@ -227,7 +248,6 @@ static void test_refused(void **state)
 	refuses("max_read=1K", "number of bytes");
 	refuses("max_read=0", "number of bytes");
 	refuses("fsname=x", "by itself");
-	refuses("remount,rw", "remount");
 }
 
 static void test_sloppy(void **state)
@@ -261,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_bad_sizes), cmocka_unit_test(test_seconds),
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_own),	   cmocka_unit_test(test_others),
 		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_sloppy),	   cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_remount),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
