@@ -9,6 +9,8 @@
 #include "fs/data.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <string.h>
 
 /* The rest of an inode has room in the transaction that frees its slot: no pages anywhere, extents in the inode. */
 static bool is_compact(const struct fs_inode *inode)
@@ -99,8 +101,11 @@ bool fs_evict(struct fs *fs, struct fs_inode *inode)
 		error = fs_unmap_blocks(fs, inode, 0, UINT64_MAX, NULL);
 	else
 		error = evict_all(fs, inode);
-	if (error != 0)
-		fs_failed(fs, error, "evicting", inode->ino);
+	if (error != 0) {
+		log_error("%s: freeing inode %" PRIu64 ", which has no name: %s: the next mount does it", fs->meta_path,
+			  inode->ino, strerror(-error));
+		(void)fs_failed(fs, error, "evicting", inode->ino);
+	}
 	lock_rw_drop(&inode->map);
 	lock_rw_drop(&inode->layout);
 	return error == 0 && waits;

@@ -377,6 +377,7 @@ void fs_inodes_fini(struct fs *fs)
 		while (shard->table != NULL) {
 			lock_mutex_take(&shard->lock);
 			assert(shard->table->refs == 0);
+			shard->table->refs = 0; /* or settle() would keep it, and this loop never end */
 			shard->table->lookups = 0;
 			(void)settle(fs, shard, shard->table);
 		}

@@ -1,76 +1,7 @@
-/* The socket server and clients that mean harm, or mean well and die: whoever sends rubbish hurts itself alone. */
+/* The socket server and clients that say what makes no sense: that ends their sessions, and nobody else's. */
 #include "ctl_world.h"
 
-#include <sys/resource.h>
 #include <time.h>
-
-struct good {
-	struct peer peer;
-	uint64_t ino;
-	int fd;
-};
-
-static void good_open(struct good *good, struct world *world)
-{
-	good->ino = file_make(world->pool, "good");
-	file_fill(world->pool, good->ino, 0, BLOCK, 0x11);
-	good->fd = stand_in(world, good->ino, O_RDWR);
-	peer_open(&good->peer, world);
-}
-
-/* It is served as ever. */
-static void good_works(struct good *good)
-{
-	struct grant grant;
-
-	assert_int_equal(pin_file(&good->peer, good->fd, 0, BLOCK, WIRE_PIN_WRITE, WIRE_WORD_NONE, &grant), 0);
-	assert_int_equal(unpin(&good->peer, grant.pinned.pin), 0);
-}
-
-static void good_close(struct good *good)
-{
-	good_works(good);
-	peer_close(&good->peer);
-	close(good->fd);
-	file_remove(good->peer.world->pool, "good", good->ino);
-}
-
-static uint64_t violations(struct world *world)
-{
-	struct ctl_stats stats;
-
-	ctl_get_stats(world->ctl, &stats);
-	return stats.violations;
-}
-
-static void await_connections(struct world *world, uint64_t count)
-{
-	struct ctl_stats stats;
-
-	do {
-		sched_yield();
-		ctl_get_stats(world->ctl, &stats);
-	} while (stats.connections != count);
-}
-
-/* A descriptor whose other end shows when all of it are closed. */
-static int witness(int *ret_fd)
-{
-	int ends[2];
-
-	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	*ret_fd = ends[1];
-	return ends[0];
-}
-
-static void await_closed(int end)
-{
-	struct pollfd poll_fd = {.fd = end, .events = POLLIN};
-
-	assert_int_equal(poll(&poll_fd, 1, ANSWER_SECONDS * 1000), 1);
-	assert_true((poll_fd.revents & POLLHUP) != 0);
-	close(end);
-}
 
 /* ---- One message that ends the session, in one that is new or one that is open ---- */
 
@@ -258,274 +189,39 @@ static void babble(struct world *world, int fd)
 	peer_forget(&peer);
 }
 
+static void babbles(const struct order *order)
+{
+	struct world world = order->world;
+	int fd = order_open(order, 0, O_RDWR);
+
+	srand(order->seed);
+	for (unsigned round = 0; round < 500; round++)
+		babble(&world, fd);
+}
+
+/* By a process of its own: now and then noise is a valid request for a pin, and that lasts as long as the process. */
 static void test_noise(void **state)
 {
 	const char *given = getenv("SEED");
-	unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
 	struct world *world = *state;
+	int ready, go, status;
+	struct order order;
 	struct good good;
-
-	print_message("# seed %u\n", seed);
-	srand(seed);
-	good_open(&good, world);
-	for (unsigned round = 0; round < 500; round++) {
-		babble(world, good.fd);
-		if (round % 16 == 0)
-			good_works(&good);
-	}
-	await_connections(world, 1);
-	good_close(&good);
-}
-
-/* ---- Clients that do not listen ---- */
-
-static void send_until_full(struct peer *peer, unsigned type, void *message, size_t size, unsigned *ret_count)
-{
-	unsigned refused = 0;
-
-	*ret_count = 0;
-	/* Full for good: the daemon does not read on, and neither does it grow. */
-	while (refused < 200) {
-		wire_header_set(message, type, size, peer->next, 0);
-		if (send_raw(peer->fd, message, size, NULL, 0, MSG_DONTWAIT) == 0) {
-			peer->next++;
-			++*ret_count;
-			refused = 0;
-		} else {
-			struct pollfd poll_fd = {.fd = peer->fd, .events = POLLOUT};
-
-			(void)poll(&poll_fd, 1, 1);
-			refused++;
-		}
-	}
-}
-
-static void test_deaf(void **state)
-{
-	struct world *world = *state;
-	struct wire_range range = {.pin = 4711};
-	unsigned count, unpins;
-	struct packet packet;
-	struct good good;
-	struct peer peer;
+	pid_t pid;
 
 	good_open(&good, world);
-	peer_open(&peer, world);
-	/* Answered at once, each of them. */
-	send_until_full(&peer, WIRE_UNPIN, &range, sizeof(range), &unpins);
-	print_message("# %u unpins before it is full\n", unpins);
-	assert_true(unpins < 100000);
-	good_works(&good);
-	/* What it was told is all there. */
-	for (unsigned i = 0; i < unpins; i++)
-		assert_int_equal(done(&peer, 2 + i), -ENOENT);
-	/* Done by workers. */
-	send_until_full(&peer, WIRE_COMMIT, &range, sizeof(range), &count);
-	print_message("# %u commits before it is full\n", count);
-	assert_true(count < 100000);
-	good_works(&good);
-	for (unsigned i = 0; i < count; i++) {
-		answer(&peer, &packet);
-		assert_int_equal(header_of(&packet)->error, ENOENT);
-	}
-	/* And if it never listens: it goes, and that is all. */
-	send_until_full(&peer, WIRE_COMMIT, &range, sizeof(range), &count);
-	peer_forget(&peer);
-	await_connections(world, 1);
-	good_close(&good);
-}
-
-/* Events that are not taken are joined; no kind is lost, and nobody waits. */
-static void test_deaf_to_events(void **state)
-{
-	const unsigned pins = 3000, rounds = 3;
-	struct world *world = *state;
-	struct pool *pool = world->pool;
-	uint64_t ino = file_make(pool, "file");
-	struct wire_event event;
-	struct break_op op;
-	struct good good;
-	struct grant grant;
-	struct peer peer;
-	uint64_t *id = test_calloc(pins, sizeof(*id));
-	unsigned heard = 0;
-	int fd;
-
-	file_fill(pool, ino, 0, BLOCK, 0x11);
-	set_policy(pool->fs, PIN_FOREVER, true, 0);
-	good_open(&good, world);
-	peer_open(&peer, world);
-	fd = stand_in(world, ino, O_RDONLY);
-	for (unsigned round = 0; round < rounds; round++) {
-		for (unsigned i = 0; i < pins; i++) {
-			assert_int_equal(pin_file(&peer, fd, 0, 1 + i % 100, 0, WIRE_WORD_NONE, &grant), 0);
-			id[i] = grant.pinned.pin;
-		}
-		assert_int_equal(break_begin(&op, pool->fs, ino, 0, 1), -EINPROGRESS);
+	order_init(&order, world, babbles);
+	order_file(&order, world, 0, good.ino);
+	order.seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+	print_message("# seed %u\n", order.seed);
+	pid = order_start(&order, &ready, &go);
+	while (waitpid(pid, &status, WNOHANG) == 0)
 		good_works(&good);
-		for (unsigned i = 0; i < pins; i++)
-			assert_int_equal(unpin(&peer, id[i]), 0);
-		event_await(&op.woken, 1);
-		assert_int_equal(break_look(&op), 0);
-		break_end(&op);
-	}
-	/* The queue holds 4096, the socket some hundreds; then it is said of all. */
-	do {
-		next_event(&peer, &event);
-		heard++;
-		assert_int_equal(event.kind, PIN_EVENT_RECALL);
-		assert_int_equal(event.reason, PIN_UNMAP);
-	} while (event.pin != 0);
-	print_message("# %u events for %u pins\n", heard, pins * rounds);
-	assert_true(heard < pins * rounds);
-	assert_true(heard > 4000);
-	assert_int_equal(event.length, UINT64_MAX);
-	test_free(id);
-	peer_close(&peer);
-	close(fd);
-	good_close(&good);
-	file_remove(pool, "file", ino);
-}
-
-static void test_silent(void **state)
-{
-	struct world *world = *state;
-	int silent[100];
-	struct ctl_stats stats;
-	struct packet packet;
-	struct good good;
-
-	good_open(&good, world);
-	for (unsigned i = 0; i < ARRAY_SIZE(silent); i++)
-		silent[i] = peer_dial(world);
-	/* The oldest have made room. */
-	for (unsigned i = 0; i < ARRAY_SIZE(silent) - 64; i++) {
-		assert_false(receive(silent[i], &packet));
-		close(silent[i]);
-	}
-	await_connections(world, 65);
-	good_works(&good);
-	for (size_t i = ARRAY_SIZE(silent) - 64; i < ARRAY_SIZE(silent); i++)
-		close(silent[i]);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	close(ready);
+	close(go);
 	await_connections(world, 1);
-	ctl_get_stats(world->ctl, &stats);
-	assert_int_equal(stats.refused, ARRAY_SIZE(silent) - 64);
-	good_close(&good);
-}
-
-/* ---- Many ---- */
-
-static void test_many_pins(void **state)
-{
-	const unsigned count = 10000, ahead = 64;
-	struct world *world = *state;
-	struct pool *pool = world->pool;
-	uint64_t ino = file_make(pool, "file");
-	uint64_t *id = test_calloc(count, sizeof(*id));
-	struct grant grant;
-	struct peer peer;
-	unsigned asked = 0;
-	int fd;
-
-	file_fill(pool, ino, 0, 100 * BLOCK, 0x11);
-	fd = stand_in(world, ino, O_RDONLY);
-	peer_open(&peer, world);
-	for (unsigned i = 0; i < count; i++) {
-		struct packet packet;
-
-		for (; asked < count && asked < i + ahead; asked++)
-			(void)ask_pin(&peer, fd, asked % 100 * BLOCK, BLOCK, 0, WIRE_WORD_NONE);
-		do {
-			answer(&peer, &packet);
-			if (header_of(&packet)->type == WIRE_PART)
-				take_part(&peer, &packet);
-		} while (header_of(&packet)->type != WIRE_PINNED);
-		assert_int_equal(header_of(&packet)->error, 0);
-		id[i] = ((struct wire_pinned *)packet.bytes)->pin;
-	}
-	assert_int_equal(peer.parts, 1);
-	assert_int_equal(pins_of(pool->fs).pins, count);
-	assert_int_equal(fs_pinned_bytes(pool->fs, ino), 100 * BLOCK);
-	for (unsigned i = 0; i < count / 2; i++)
-		assert_int_equal(unpin(&peer, id[i]), 0);
-	assert_int_equal(pins_of(pool->fs).pins, count / 2);
-	assert_int_equal(pin_file(&peer, fd, 0, 1, 0, WIRE_WORD_NONE, &grant), 0);
-	peer_close(&peer);
-	settle(pool->fs);
-	assert_int_equal(pins_of(pool->fs).pins, 0);
-	assert_int_equal(ledger_of(pool->fs).pins, 0);
-	close(fd);
-	test_free(id);
-	file_remove(pool, "file", ino);
-}
-
-static void test_many_sessions(void **state)
-{
-	const unsigned count = 300;
-	struct world *world = *state;
-	struct peer *peers = test_calloc(count, sizeof(*peers));
-
-	for (unsigned i = 0; i < count; i++) {
-		peer_open(&peers[i], world);
-		close(peers[i].page_fd);
-		peers[i].page_fd = -1;
-	}
-	await_connections(world, count);
-	assert_int_equal(pins_of(world->pool->fs).holders, count);
-	for (unsigned i = 0; i < count; i++)
-		peer_close(&peers[i]);
-	await_connections(world, 0);
-	test_free(peers);
-}
-
-/* Without a descriptor for them, clients are refused at once; the others are served. */
-static void test_no_descriptors(void **state)
-{
-	struct world *world = *state;
-	struct rlimit before, none;
-	struct ctl_stats stats;
-	struct packet packet;
-	struct good good;
-	struct peer peer;
-	int fd;
-
-	good_open(&good, world);
-	good_works(&good);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	assert_true(fd >= 0);
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-	none = before;
-	none.rlim_cur = 3;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	peer_init(&peer, world);
-	{
-		struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-		strcpy(address.sun_path, world->socket);
-		assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	}
-	do {
-		sched_yield();
-		ctl_get_stats(world->ctl, &stats);
-	} while (stats.refused == 0);
-	assert_int_equal(unpin(&good.peer, 4711), -ENOENT);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-	/* Refused, or (there was not even one to refuse with) taken when there is room again. */
-	peer.fd = fd;
-	{
-		struct wire_hello hello;
-
-		hello_fill(&hello);
-		if (send_raw(fd, &hello, sizeof(hello), NULL, 0, 0) == 0 && receive(fd, &packet)) {
-			assert_int_equal(header_of(&packet)->type, WIRE_WELCOME);
-			close(packet.fds[0]);
-			close(packet.fds[1]);
-		}
-	}
-	close(fd);
-	await_connections(world, 1);
-	peer_open(&peer, world);
-	peer_close(&peer);
+	await_unpinned(world, good.ino);
 	good_close(&good);
 }
 
@@ -536,11 +232,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_WORLD(test_wrong_messages),  WITH_WORLD(test_wrong_descriptors),
 		WITH_WORLD(test_unknown_request), WITH_WORLD(test_number_in_use),
-		WITH_WORLD(test_noise),		  WITH_WORLD(test_deaf),
-		WITH_WORLD(test_deaf_to_events),  WITH_WORLD(test_silent),
-		WITH_WORLD(test_many_pins),	  WITH_WORLD(test_many_sessions),
-		WITH_WORLD(test_no_descriptors),
+		WITH_WORLD(test_noise),
 	};
 
+	starter_start();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,45 +234,46 @@ static void test_load(void **state)
 	files_remove(&load);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
 /* ---- The server ends while clients are busy ---- */
 
 /* A process of its own, which pins until the session ends under it. */
-static void until_the_end(struct load *load)
+static void until_the_end(const struct order *order)
 {
+	struct world world = order->world;
 	struct packet packet;
 	struct peer peer;
+	int fd[FILES];
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	peer_open(&peer, load->world);
+	for (unsigned i = 0; i < FILES; i++)
+		fd[i] = order_open(order, i, O_RDWR);
+	peer_open(&peer, &world);
 	for (unsigned asked = 1;; asked++) {
 		struct wire_pin pin = {.length = 1, .flags = WIRE_PIN_WRITE, .word = WIRE_WORD_NONE};
 
 		wire_header_set(&pin.header, WIRE_PIN, sizeof(pin), asked, 0);
-		if (send_raw(peer.fd, &pin, sizeof(pin), &load->fd[asked % FILES], 1, 0) != 0)
+		if (send_raw(peer.fd, &pin, sizeof(pin), &fd[asked % FILES], 1, 0) != 0)
 			break;
 		if (!receive(peer.fd, &packet))
 			break;
 		for (unsigned i = 0; i < packet.fd_count; i++)
 			close(packet.fds[i]);
 	}
-	_exit(0);
 }
 
 static void test_stop(void **state)
 {
 	struct world *world = *state;
 	struct load load = {.world = world};
+	int ready[CLIENTS], go[CLIENTS];
 	pid_t pid[CLIENTS];
+	struct order order;
 
 	files_make(&load);
-	for (unsigned i = 0; i < CLIENTS; i++) {
-		pid[i] = fork();
-		assert_true(pid[i] >= 0);
-		if (pid[i] == 0)
-			until_the_end(&load);
-	}
+	order_init(&order, world, until_the_end);
+	for (unsigned i = 0; i < FILES; i++)
+		order_file(&order, world, i, load.ino[i]);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		pid[i] = order_start(&order, &ready[i], &go[i]);
 	while (pins_of(world->pool->fs).grants < 500)
 		sched_yield();
 	ctl_stop(world->ctl);
@@ -281,6 +282,8 @@ static void test_stop(void **state)
 
 		assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
 		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		close(ready[i]);
+		close(go[i]);
 	}
 	/* Their processes are dead: so are their pins, without a server. */
 	for (unsigned i = 0; i < FILES; i++)
@@ -292,21 +295,13 @@ static void test_stop(void **state)
 
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
-#endif
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_WORLD(test_load),
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	};
-
-	print_message("# test_stop: not under sanitizers, whose allocators do not survive the fork of a process with "
-		      "threads\n");
-#else
 		WITH_WORLD(test_stop),
 	};
 
-#endif
+	starter_start();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

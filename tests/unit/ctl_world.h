@@ -12,8 +12,10 @@
 #include "wire/wire.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 #define ANSWER_SECONDS 60 /* one that does not come is a failure */
@@ -116,20 +118,24 @@ static inline int world_teardown(void **state)
 	return pool_teardown(&pool);
 }
 
-/* A descriptor that stands for the pool's file. */
-static inline int stand_in(struct world *world, uint64_t ino, int flags)
+static inline int stand_in_of(const char *folder, uint64_t ino, uint32_t generation, int flags)
 {
 	char path[256];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/ino-%lu-%u", world->pool->folder, (unsigned long)ino,
-		       generation_of(world->pool->fs, ino));
+	(void)snprintf(path, sizeof(path), "%s/ino-%lu-%u", folder, (unsigned long)ino, generation);
 	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	close(fd);
 	fd = open(path, flags | O_CLOEXEC);
 	assert_true(fd >= 0);
 	return fd;
+}
+
+/* A descriptor that stands for the pool's file. */
+static inline int stand_in(struct world *world, uint64_t ino, int flags)
+{
+	return stand_in_of(world->pool->folder, ino, generation_of(world->pool->fs, ino), flags);
 }
 
 /* ---- A client ---- */
@@ -456,6 +462,185 @@ static inline void await_unpinned(struct world *world, uint64_t ino)
 	}
 	break_end(&op);
 	settle(world->pool->fs);
+}
+
+/* ---- Processes ---- */
+
+#define ORDER_FILES 4u
+
+/* What a process of its own is to do. It has nothing of the test's but this. */
+struct order {
+	void (*body)(const struct order *order);
+	struct world world; /* where the socket is; no pool, no server */
+	char folder[128];
+	uint64_t ino[ORDER_FILES];
+	uint32_t generation[ORDER_FILES];
+	gid_t group;
+	unsigned seed;
+	int ready; /* to be written to, and */
+	int go; /* to be read from: -1, or pipes to the test */
+};
+
+static int starter_socket = -1;
+
+/* In the starter's child: never returns. */
+static inline void order_carry_out(struct order *order, const int fds[2])
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(starter_socket);
+	order->ready = fds[0];
+	order->go = fds[1];
+	order->body(order);
+	_exit(0);
+}
+
+static inline void starter_serve(void)
+{
+	struct packet packet;
+
+	while (receive(starter_socket, &packet)) {
+		struct order order;
+		pid_t pid;
+
+		memcpy(&order, packet.bytes, sizeof(order));
+		/* A child of the test. */
+		pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
+		if (pid == 0)
+			order_carry_out(&order, packet.fds);
+		close(packet.fds[0]);
+		close(packet.fds[1]);
+		(void)send_raw(starter_socket, &pid, sizeof(pid), NULL, 0, 0);
+	}
+	_exit(0);
+}
+
+/*
+ * Before the first thread: a process that makes processes. A fork of the test itself would have the pool's locks, in
+ * memory and on its files, in whatever state they are.
+ */
+static inline void starter_start(void)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	if (fork() == 0) {
+		close(pair[0]);
+		starter_socket = pair[1];
+		starter_serve();
+	}
+	close(pair[1]);
+	starter_socket = pair[0];
+}
+
+/* A process that does this. *ret_ready can be read from, *ret_go be written to. */
+static inline pid_t order_start(struct order *order, int *ret_ready, int *ret_go)
+{
+	int ready[2], go[2], fds[2];
+	struct packet packet;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	fds[0] = ready[1];
+	fds[1] = go[0];
+	assert_int_equal(send_raw(starter_socket, order, sizeof(*order), fds, 2, 0), 0);
+	assert_true(receive(starter_socket, &packet));
+	memcpy(&pid, packet.bytes, sizeof(pid));
+	assert_true(pid > 0);
+	close(ready[1]);
+	close(go[0]);
+	*ret_ready = ready[0];
+	*ret_go = go[1];
+	return pid;
+}
+
+static inline void order_init(struct order *order, const struct world *world, void (*body)(const struct order *order))
+{
+	*order = (struct order){.body = body};
+	memcpy(order->world.socket, world->socket, sizeof(order->world.socket));
+	memcpy(order->folder, world->pool->folder, sizeof(order->folder));
+}
+
+static inline void order_file(struct order *order, const struct world *world, unsigned number, uint64_t ino)
+{
+	order->ino[number] = ino;
+	order->generation[number] = generation_of(world->pool->fs, ino);
+}
+
+/* In the process: a stand-in of the file. */
+static inline int order_open(const struct order *order, unsigned number, int flags)
+{
+	return stand_in_of(order->folder, order->ino[number], order->generation[number], flags);
+}
+
+/* ---- One that behaves, among others that do not ---- */
+
+struct good {
+	struct peer peer;
+	uint64_t ino;
+	int fd;
+};
+
+static inline void good_open(struct good *good, struct world *world)
+{
+	good->ino = file_make(world->pool, "good");
+	file_fill(world->pool, good->ino, 0, BLOCK, 0x11);
+	good->fd = stand_in(world, good->ino, O_RDWR);
+	peer_open(&good->peer, world);
+}
+
+/* It is served as ever. */
+static inline void good_works(struct good *good)
+{
+	struct grant grant;
+
+	assert_int_equal(pin_file(&good->peer, good->fd, 0, BLOCK, WIRE_PIN_WRITE, WIRE_WORD_NONE, &grant), 0);
+	assert_int_equal(unpin(&good->peer, grant.pinned.pin), 0);
+}
+
+static inline void good_close(struct good *good)
+{
+	good_works(good);
+	peer_close(&good->peer);
+	close(good->fd);
+	file_remove(good->peer.world->pool, "good", good->ino);
+}
+
+static inline uint64_t violations(struct world *world)
+{
+	struct ctl_stats stats;
+
+	ctl_get_stats(world->ctl, &stats);
+	return stats.violations;
+}
+
+static inline void await_connections(struct world *world, uint64_t count)
+{
+	struct ctl_stats stats;
+
+	do {
+		sched_yield();
+		ctl_get_stats(world->ctl, &stats);
+	} while (stats.connections != count);
+}
+
+/* A descriptor whose other end shows when all of it are closed. */
+static inline int witness(int *ret_fd)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	*ret_fd = ends[1];
+	return ends[0];
+}
+
+static inline void await_closed(int end)
+{
+	struct pollfd poll_fd = {.fd = end, .events = POLLIN};
+
+	assert_int_equal(poll(&poll_fd, 1, ANSWER_SECONDS * 1000), 1);
+	assert_true((poll_fd.revents & POLLHUP) != 0);
+	close(end);
 }
 
 #endif
