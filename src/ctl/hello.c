@@ -197,6 +197,7 @@ static int welcome(struct ctl_request *request, struct ctl_session *session, boo
 		message->fds[1] = page;
 		message->fd_count = 2;
 		STAILQ_INSERT_HEAD(&list, message, next);
+		ctl_request_answered(request);
 		ctl_send(connection, &list);
 	} else {
 		ctl_messages_free(&list);
@@ -369,6 +370,7 @@ int ctl_do_hello(struct ctl_request *request)
 		return error;
 	if (error != 0) {
 		atomic_fetch_add(&ctl->refused, 1);
+		ctl_request_answered(request);
 		ctl_done(connection, request->number, error);
 	}
 	lock_mutex_take(&ctl->lock);

@@ -232,6 +232,7 @@ int ctl_do_list(struct ctl_request *request)
 	else
 		ctl_messages_free(&listing.list);
 	forget_own(&listing);
+	ctl_request_answered(request);
 	ctl_done(request->connection, request->number, error);
 	return 0;
 }

@@ -101,6 +101,7 @@ static void refuse(struct ctl_request *request, int error)
 
 	if (request->index != WIRE_WORD_NONE)
 		ctl_word_release(request->connection, request->index);
+	ctl_request_answered(request);
 	if (message == NULL) {
 		ctl_done(request->connection, request->number, error);
 		return;
@@ -110,13 +111,16 @@ static void refuse(struct ctl_request *request, int error)
 }
 
 /* One user's answers may take so much of the daemon, and no more. */
-static int send_within_limit(struct ctl_connection *connection, struct ctl_messages *list)
+static int send_within_limit(struct ctl_request *request, struct ctl_messages *list)
 {
+	struct ctl_connection *connection = request->connection;
+
 	if (!connection->privileged &&
 	    ctl_user_out(connection->user, 0) + ctl_messages_bytes(list) > CTL_USER_OUT_MAX) {
 		ctl_messages_free(list);
 		return -ENOMEM;
 	}
+	ctl_request_answered(request);
 	ctl_send(connection, list);
 	return 0;
 }
@@ -143,7 +147,7 @@ static int tell(struct ctl_request *request)
 	pthread_mutex_lock(&connection->giving);
 	error = ctl_answer_pinned(connection, request->holder, &pinned, &list);
 	if (error == 0)
-		error = send_within_limit(connection, &list);
+		error = send_within_limit(request, &list);
 	pthread_mutex_unlock(&connection->giving);
 	/* A break was faster: it took the pin, idle as its word said. */
 	return error == -ENOENT ? -EAGAIN : error;
@@ -194,7 +198,9 @@ int ctl_do_commit(struct ctl_request *request)
 {
 	int error = fs_commit(request->connection->ctl->fs, &request->commit);
 
-	if (error != -EINPROGRESS)
-		ctl_done(request->connection, request->number, error);
+	if (error == -EINPROGRESS)
+		return error;
+	ctl_request_answered(request);
+	ctl_done(request->connection, request->number, error);
 	return error;
 }

@@ -165,12 +165,28 @@ static struct ctl_request *take_locked(struct ctl_connection *connection)
 	return request;
 }
 
+static void answered_locked(struct ctl_request *request)
+{
+	if (!request->answered)
+		HASH_DEL(request->connection->requests, request);
+	request->answered = true;
+}
+
+void ctl_request_answered(struct ctl_request *request)
+{
+	struct ctl *ctl = request->connection->ctl;
+
+	lock_mutex_take(&ctl->lock);
+	answered_locked(request);
+	lock_mutex_drop(&ctl->lock);
+}
+
 /* Nothing of the connection may be touched once the lock is dropped. */
 static void finish_locked(struct ctl_request *request)
 {
 	struct ctl_connection *connection = request->connection;
 
-	HASH_DEL(connection->requests, request);
+	answered_locked(request);
 	TAILQ_REMOVE(&connection->begun, request, next_begun);
 }
 

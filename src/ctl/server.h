@@ -68,6 +68,7 @@ struct ctl_request {
 	bool queued; /* in the queue, begun or not; ctl->lock */
 	bool begun; /* a worker has taken it; it may be queued again, to be repeated; ctl->lock */
 	bool interrupted; /* ctl->lock */
+	bool answered; /* ctl->lock: not in `requests` any more */
 	bool identified; /* PIN: the file is known */
 	struct ctl_file *file; /* the descriptor that came with it, or NULL */
 	uint32_t flags; /* PIN: WIRE_PIN_ */
@@ -309,6 +310,8 @@ void ctl_requests_end(struct ctl_connection *connection);
 void ctl_request_free(struct ctl_request *request);
 /* The descriptor that came with it is not needed any more. */
 void ctl_request_drop_file(struct ctl_request *request);
+/* To be called before its answer is sent: from then on the client may use its number again. */
+void ctl_request_answered(struct ctl_request *request);
 void *ctl_worker(void *ctl);
 bool ctl_ended(struct ctl_connection *connection);
 

@@ -70,7 +70,7 @@ struct wire_header {
 	uint16_t reserved;
 	uint32_t length; /* of the whole message: what the packet has */
 	int32_t error; /* DONE, PINNED: 0 or an errno; else 0 */
-	uint64_t request; /* the client's number; answers repeat it */
+	uint64_t request; /* the client's number, not that of another one that is not answered yet; answers repeat it */
 };
 static_assert(sizeof(struct wire_header) == 24, "header layout");
 

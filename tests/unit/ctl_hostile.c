@@ -148,6 +148,23 @@ static void test_number_in_use(void **state)
 
 /* ---- Noise ---- */
 
+/* Once it is answered a number is free. */
+static void test_number_again(void **state)
+{
+	struct world *world = *state;
+	struct good good;
+	uint64_t number;
+
+	good_open(&good, world);
+	number = good.peer.next;
+	for (unsigned i = 0; i < 1000; i++) {
+		good.peer.next = number;
+		good_works(&good);
+	}
+	assert_int_equal(violations(world), 0);
+	good_close(&good);
+}
+
 static size_t make_noise(unsigned char *bytes, size_t room)
 {
 	static const size_t sizes[] = {sizeof(struct wire_header), sizeof(struct wire_cancel),
@@ -230,9 +247,8 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_WORLD(test_wrong_messages),  WITH_WORLD(test_wrong_descriptors),
-		WITH_WORLD(test_unknown_request), WITH_WORLD(test_number_in_use),
-		WITH_WORLD(test_noise),
+		WITH_WORLD(test_wrong_messages), WITH_WORLD(test_wrong_descriptors), WITH_WORLD(test_unknown_request),
+		WITH_WORLD(test_number_in_use),	 WITH_WORLD(test_number_again),	     WITH_WORLD(test_noise),
 	};
 
 	starter_start();
