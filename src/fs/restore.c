@@ -188,24 +188,41 @@ static int look_in_limbo(struct fs *fs, uint64_t phys, uint64_t *length, bool *r
 	return 0;
 }
 
+/*
+ * Takes blocks out of the allocator into limbo, as many of the first `*length` as go at once. Damaged media only:
+ * another file has some of them; then halves, down to the one block that is (false), are tried, so that what is
+ * nobody's does not stay free.
+ */
+static int claim_some(struct fs *fs, uint64_t phys, uint64_t *length, bool *ret_claimed)
+{
+	int error = claim_for_limbo(fs, phys, (uint32_t)*length);
+
+	while (error == -EUCLEAN && *length > 1) {
+		*length /= 2;
+		error = claim_for_limbo(fs, phys, (uint32_t)*length);
+	}
+	*ret_claimed = error == 0;
+	return error == -EUCLEAN ? 0 : error;
+}
+
 /* Blocks that are not the file's any more. Another file cannot have them; if it does they are counted all the same. */
 static int restore_detached(struct fs *fs, uint64_t file_block, uint64_t phys, uint64_t length, struct fs_extents *list)
 {
+	bool told = false;
 	int error = 0;
 
 	while (length > 0 && error == 0) {
 		uint64_t piece = length;
-		bool limbo;
+		bool ours;
 
-		error = look_in_limbo(fs, phys, &piece, &limbo);
-		if (error == 0 && !limbo) {
-			error = claim_for_limbo(fs, phys, (uint32_t)piece);
-			if (error == -EUCLEAN) {
-				log_error("%s: %" PRIu64 " blocks at %" PRIu64 " of part %" PRIu32
-					  " are pinned, and another file's: run `pinfs fsck`",
-					  fs->meta_path, piece, fmt_phys_block(phys), fmt_phys_part(phys));
-				error = 0;
-			}
+		error = look_in_limbo(fs, phys, &piece, &ours);
+		if (error == 0 && !ours)
+			error = claim_some(fs, phys, &piece, &ours);
+		if (error == 0 && !ours && !told) {
+			log_error("%s: block %" PRIu64 " of part %" PRIu32
+				  " is pinned, and another file's: run `pinfs fsck`",
+				  fs->meta_path, fmt_phys_block(phys), fmt_phys_part(phys));
+			told = true;
 		}
 		if (error == 0)
 			error = fs_extents_add(list, file_block, phys, piece, true);

@@ -219,7 +219,7 @@ static void crash_each(struct pool *pool, const struct scenario *scenario, bool 
 		crashed = run_child(pool, scenario, lives, n, left);
 		check_after(pool, scenario, lives, crashed, left, blocks_empty);
 	}
-	print_message("%s: %u points\n", scenario->name, n - 2);
+	print_message("# %s: %u points\n", scenario->name, n - 2);
 }
 
 static void crash_all(struct pool *pool, bool lives)

@@ -189,7 +189,7 @@ static void play(struct pool *pool, uint64_t timeout, bool detach, unsigned seed
 	unsigned answered[4] = {0};
 	char name[16];
 
-	print_message("seed %u\n", seed);
+	print_message("# seed %u\n", seed);
 	atomic_init(&stage.holding, HOLDERS);
 	set_policy(pool->fs, timeout, detach, UINT64_MAX);
 	for (unsigned i = 0; i < FILES; i++) {
@@ -197,7 +197,7 @@ static void play(struct pool *pool, uint64_t timeout, bool detach, unsigned seed
 		stage.ino[i] = file_make(pool, name);
 	}
 	run_all(&stage, answered);
-	print_message("done %u, interrupted %u, busy %u, other %u; waits %lu, detaches %lu\n", answered[0], answered[1],
+	print_message("# done %u, interrupted %u, busy %u, other %u; waits %lu, detaches %lu\n", answered[0], answered[1],
 		      answered[2], answered[3], (unsigned long)pins_of(pool->fs).breaks_waited,
 		      (unsigned long)pins_of(pool->fs).detaches);
 	assert_true(answered[0] > 0);

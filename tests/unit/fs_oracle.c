@@ -272,7 +272,7 @@ static void run(struct pool *pool, unsigned seed)
 	m->random = seed;
 	m->nodes = 2;
 	m->node[1] = (struct node){.ino = ROOT, .type = S_IFDIR, .nlink = 2, .parent = 1};
-	print_message("seed %u\n", seed);
+	print_message("# seed %u\n", seed);
 	for (unsigned i = 0; i < OPERATIONS; i++) {
 		static void (*const operations[])(struct model * m) = {
 			do_make, do_make, do_link, do_unlink, do_rmdir, do_rename, do_rename, do_rename, do_lookup,

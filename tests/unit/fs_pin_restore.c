@@ -428,35 +428,43 @@ static void test_stays_away(void **state)
 	assert_int_equal(blocks_free(pool), free_empty);
 }
 
-/* Pinned blocks that nobody owned when the daemon died are kept from everybody. */
-static void test_nobodys(void **state)
+/* Has the ledger say that the scene's process holds these blocks, of a file that is gone. The pool is mounted. */
+static void name_blocks(const struct scene *scene, uint64_t phys, uint32_t length)
 {
-	struct pool *pool = *state;
-	uint64_t free_empty = blocks_free(pool);
+	struct meta *meta = scene->pool->fs->meta;
 	struct meta_session session = {.id = 77, .uid = 1000};
 	struct process_identity process;
-	struct meta_extent extent = {.file_block = 3, .phys = fmt_phys(0, 500), .length = 4};
+	struct meta_extent extent = {.file_block = 3, .phys = phys, .length = length};
 	struct meta_pin pin = {.id = 78,
 			       .session = 77,
 			       .ino = 4711,
 			       .generation = 1,
 			       .offset = 3 * BLOCK,
-			       .length = 4 * BLOCK,
+			       .length = (uint64_t)length * BLOCK,
 			       .count = 1,
 			       .extents = &extent};
-	struct scene scene;
 	int pidfd;
 
-	scene_init(&scene, pool);
-	pool_mount(pool);
-	assert_int_equal(process_identify(scene.process, &process, &pidfd), 0);
+	assert_int_equal(process_identify(scene->process, &process, &pidfd), 0);
 	close(pidfd);
 	session.pid = (uint32_t)process.pid;
 	session.pid_namespace = process.pid_namespace;
 	session.start_time = process.start_time;
 	memcpy(session.boot_id, process.boot_id, sizeof(session.boot_id));
-	assert_int_equal(meta_ledger_add_session(pool->fs->meta, &session), 0);
-	assert_int_equal(meta_ledger_add_pin(pool->fs->meta, &pin), 0);
+	assert_int_equal(meta_ledger_add_session(meta, &session), 0);
+	assert_int_equal(meta_ledger_add_pin(meta, &pin), 0);
+}
+
+/* Pinned blocks that nobody owned when the daemon died are kept from everybody. */
+static void test_nobodys(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t free_empty = blocks_free(pool);
+	struct scene scene;
+
+	scene_init(&scene, pool);
+	pool_mount(pool);
+	name_blocks(&scene, fmt_phys(0, 500), 4);
 	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
 	pool_remount(pool);
 	assert_int_equal(fs_limbo_blocks(pool->fs), 4);
@@ -466,6 +474,33 @@ static void test_nobodys(void **state)
 	pool_remount(pool);
 	assert_int_equal(blocks_free(pool), free_empty);
 	assert_int_equal(pins_of(pool->fs).pins, 0);
+}
+
+/* Damaged media: some of them are another file's. It keeps them, and the others are kept from everybody. */
+static void test_another_files(void **state)
+{
+	struct pool *pool = *state;
+	const struct fmt_inode *media;
+	struct meta_extent last;
+	uint64_t free_before, ino;
+	struct scene scene;
+
+	scene_init(&scene, pool);
+	pool_mount(pool);
+	ino = scene.shared->ino;
+	free_before = blocks_free(pool);
+	assert_int_equal(meta_inode_get(pool->fs->meta, ino, &media), 0);
+	assert_int_equal(meta_extent_find(pool->fs->meta, media, BLOCKS - 1, &last), 0);
+	name_blocks(&scene, last.phys + last.length - 2, 7);
+	pool_remount(pool);
+	assert_int_equal(pins_of(pool->fs).pins, 1);
+	assert_int_equal(fs_limbo_blocks(pool->fs), 5);
+	assert_int_equal(blocks_free(pool), free_before - 5);
+	scene_fini(&scene);
+	pool_remount(pool);
+	assert_int_equal(blocks_free(pool), free_before);
+	assert_true(file_has(pool, ino, 0, (uint64_t)BLOCKS * BLOCK, 0x11));
+	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
 }
 
 /* A read-only mount changes nothing of it. */
@@ -521,9 +556,9 @@ static void test_living_holders(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_crash_pin),	  TEST(test_crash_unpin),    TEST(test_crash_unlink), TEST(test_crash_all),
-		TEST(test_crash_restore), TEST(test_reclaim),	     TEST(test_stays_away),   TEST(test_nobodys),
-		TEST(test_read_only),	  TEST(test_living_holders), TEST(test_tail),
+		TEST(test_crash_pin),	  TEST(test_crash_unpin), TEST(test_crash_unlink),   TEST(test_crash_all),
+		TEST(test_crash_restore), TEST(test_reclaim),	  TEST(test_stays_away),     TEST(test_nobodys),
+		TEST(test_another_files), TEST(test_read_only),	  TEST(test_living_holders), TEST(test_tail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

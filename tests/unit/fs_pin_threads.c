@@ -554,7 +554,7 @@ static void test_threads(void **state)
 	}
 	for (unsigned i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(worker[i].thread, NULL), 0);
-	print_message("seed %lu: %lu pins, %lu breaks, %lu parked, %lu commits too late, %lu deaths\n",
+	print_message("# seed %lu: %lu pins, %lu breaks, %lu parked, %lu commits too late, %lu deaths\n",
 		      (unsigned long)random, world->granted, world->cut, world->parked, world->detached, world->deaths);
 	assert_int_equal(world->failures, 0);
 	assert_true(world->granted > rounds / 8 && world->parked > 0 && world->detached > 0 && world->deaths > 0);
