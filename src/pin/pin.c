@@ -290,6 +290,9 @@ int pin_confirm(struct pin *pin)
 		pin_holder_confirm(pin->holder, pin);
 		pin_add(&pin->table->grants, 1);
 		pin_recall_known(shard, file, pin);
+		/* An eviction was faster. Of which blocks is not known any more: of those of the range, some. */
+		if (pin->detached_blocks > 0)
+			pin_tell(pin, PIN_EVENT_DETACHED, PIN_UNMAP, pin->range.first, pin->range.last, 0);
 		pin_file_put(shard, file);
 	} else {
 		hand_over(pin);

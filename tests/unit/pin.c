@@ -450,6 +450,24 @@ static void test_gone(void **state)
 	close_all(f, &a, 1);
 }
 
+/* An eviction does not take what is not confirmed yet: its holder hears of it with the grant. */
+static void test_detached_before_confirmed(void **state)
+{
+	struct pin_fixture *f = *state;
+	struct pin_holder *a = holder(f, 0, 50);
+	struct pin *pin;
+
+	assert_int_equal(take_at(f, a, INO, 0, 4, phys_of(INO, 0), 0, NULL, &pin), 0);
+	assert_int_equal(detach(f, 0, 4), 4);
+	assert_int_equal(f->event_count, 0);
+	assert_int_equal(pin_confirm(pin), 0);
+	assert_int_equal(f->event_count, 1);
+	expect_event(f, 0, a, PIN_EVENT_DETACHED, PIN_UNMAP, 0, 4);
+	pin_drop(pin);
+	assert_int_equal(reap_all(f), 4);
+	close_all(f, &a, 1);
+}
+
 /* Reaped between the question and the detach: the blocks come out of the queue all the same. */
 static void test_reaped_before_detached(void **state)
 {
@@ -491,6 +509,7 @@ int main(void)
 		TEST(test_pin_behind_breaks),
 		TEST(test_detach_wakes),
 		TEST(test_gone),
+		TEST(test_detached_before_confirmed),
 		TEST(test_reaped_before_detached),
 	};
 
