@@ -67,6 +67,8 @@ struct front {
 	/* Set by init, before any other request is taken. */
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
 	bool no_opendir;
+	bool writeback; /* the kernel has a writeback cache, and was asked for it */
+	bool setxattr_ext; /* setxattr's extra flags are agreed; no libfuse up to 3.18 hands them on */
 	struct timespec started; /* CLOCK_MONOTONIC */
 	atomic_uint parked_background; /* of the kernel's background requests */
 	struct front_upcalls upcalls;
@@ -185,6 +187,9 @@ void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char
 void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* caps.c: asks the kernel for what this front wants, and remembers what it got. */
+void front_caps_agree(struct front *front, struct fuse_conn_info *conn);
 
 /* ops.c: the table; its init is in session.c. */
 extern const struct fuse_lowlevel_ops front_ops;

@@ -26,38 +26,18 @@ const char *front_cache_name(enum front_cache cache)
 	return names[cache];
 }
 
-/*
- * Cleared although libfuse sets them: ATOMIC_O_TRUNC, because open(O_TRUNC) would truncate nothing once opens are
- * answered with ENOSYS; AUTO_INVAL_DATA, because nobody else changes a file; HANDLE_KILLPRIV, so that the kernel clears
- * setuid and setgid by setattr; SPLICE_*, because replies come straight from the mapped memory and writes go straight
- * to it.
- */
 void front_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct front *front = userdata;
-	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-			FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPORT_SUPPORT |
-			FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_ASYNC_DIO;
 
-	if (front->cache == FRONT_CACHE_WRITEBACK)
-		want |= FUSE_CAP_WRITEBACK_CACHE;
-	conn->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
-				  FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-	conn->want |= want & conn->capable;
+	front_caps_agree(front, conn);
 	conn->max_write = WRITE_MAX;
 	conn->max_background = FRONT_BACKGROUND_MAX;
 	conn->congestion_threshold = FRONT_BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;
-
-	if (front->cache == FRONT_CACHE_WRITEBACK && (conn->capable & FUSE_CAP_WRITEBACK_CACHE) == 0) {
-		log_warning("%s: this kernel has no writeback cache: cache=auto is used", front->mountpoint);
+	if (!front->writeback && front->cache == FRONT_CACHE_WRITEBACK)
 		front->cache = FRONT_CACHE_AUTO;
-	}
 	front->attr_timeout = front->cache == FRONT_CACHE_WRITEBACK ? FRONT_ATTR_WRITEBACK : FRONT_FOREVER;
-	if (front->cache != FRONT_CACHE_NONE) {
-		front->no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
-		front->no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-	}
 }
 
 /* libfuse splits at commas and takes backslashes as escapes: fsname is a path and may have either. */

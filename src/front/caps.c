@@ -1,0 +1,131 @@
+/*
+ * What is agreed with the kernel at the start of a session: one table, for every libfuse from 3.14 on. What this
+ * libfuse or this kernel cannot do is named once, in one line of the log.
+ */
+#include "front/request.h"
+
+#include "base/arith.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Names that came after libfuse 3.14: 0 stands for what no kernel can be asked for. */
+#ifndef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+#define FUSE_CAP_DIRECT_IO_ALLOW_MMAP 0
+#endif
+#ifndef FUSE_CAP_SETXATTR_EXT
+#define FUSE_CAP_SETXATTR_EXT 0
+#endif
+
+static bool cached(const struct front *front)
+{
+	return front->cache != FRONT_CACHE_NONE;
+}
+
+static bool uncached(const struct front *front)
+{
+	return front->cache == FRONT_CACHE_NONE;
+}
+
+static bool written_back(const struct front *front)
+{
+	return front->cache == FRONT_CACHE_WRITEBACK;
+}
+
+struct cap {
+	uint64_t flag; /* FUSE_CAP_*; 0: this libfuse does not know it */
+	bool (*wanted)(const struct front *front); /* NULL: always */
+	size_t granted; /* offset of a bool in struct front that tells; 0: nobody needs to know */
+	const char *without; /* how it is without, for people; NULL: not worth a word */
+};
+#define GRANTED(field) offsetof(struct front, field)
+
+/* A row each: add yours at the end. */
+static const struct cap caps[] = {
+	{FUSE_CAP_ASYNC_READ, NULL, 0, NULL},
+	{FUSE_CAP_READDIRPLUS, NULL, 0, NULL},
+	{FUSE_CAP_READDIRPLUS_AUTO, NULL, 0, NULL},
+	{FUSE_CAP_PARALLEL_DIROPS, NULL, 0, NULL},
+	{FUSE_CAP_CACHE_SYMLINKS, NULL, 0, NULL},
+	{FUSE_CAP_EXPORT_SUPPORT, NULL, 0, NULL},
+	{FUSE_CAP_EXPLICIT_INVAL_DATA, NULL, 0, NULL},
+	{FUSE_CAP_ASYNC_DIO, NULL, 0, NULL},
+	{FUSE_CAP_WRITEBACK_CACHE, written_back, GRANTED(writeback), "cache=auto is used"},
+	{FUSE_CAP_NO_OPEN_SUPPORT, cached, GRANTED(no_open), NULL},
+	{FUSE_CAP_NO_OPENDIR_SUPPORT, cached, GRANTED(no_opendir), NULL},
+	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, 0, "no shared mmap(2) with cache=none"},
+	{FUSE_CAP_SETXATTR_EXT, NULL, GRANTED(setxattr_ext), NULL},
+};
+
+/*
+ * Refused although libfuse asks for some of them: ATOMIC_O_TRUNC, because open(O_TRUNC) would truncate nothing once
+ * opens are answered with ENOSYS; AUTO_INVAL_DATA, because nobody else changes a file; HANDLE_KILLPRIV, which does not
+ * tell who may keep setuid and setgid; SPLICE_*, because replies come straight from the mapped memory and writes go
+ * straight to it.
+ */
+static const uint64_t refused[] = {
+	FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_HANDLE_KILLPRIV,
+	FUSE_CAP_SPLICE_READ,	 FUSE_CAP_SPLICE_WRITE,	   FUSE_CAP_SPLICE_MOVE,
+};
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+static bool ask(struct fuse_conn_info *conn, uint64_t flag)
+{
+	return fuse_set_feature_flag(conn, flag);
+}
+
+static void refuse(struct fuse_conn_info *conn, uint64_t flag)
+{
+	fuse_unset_feature_flag(conn, flag);
+}
+#else
+static bool ask(struct fuse_conn_info *conn, uint64_t flag)
+{
+	conn->want |= (unsigned)flag & conn->capable;
+	return (flag & conn->capable) != 0;
+}
+
+static void refuse(struct fuse_conn_info *conn, uint64_t flag)
+{
+	conn->want &= ~(unsigned)flag;
+}
+#endif
+
+/* One line for all that somebody does not know, and what to do about it. */
+static void report_missing(const struct front *front, const char *who, const char *what, const char *advice)
+{
+	if (what[0] != '\0')
+		log_info("%s: %s: %s: %s", front->mountpoint, who, what, advice);
+}
+
+static void add_missing(char *text, size_t size, const char *without)
+{
+	size_t length = strlen(text);
+
+	snprintf(text + length, size - length, "%s%s", length > 0 ? "; " : "", without);
+}
+
+void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
+{
+	char library[512] = "", kernel[512] = "";
+	char name[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		refuse(conn, refused[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
+		const struct cap *cap = &caps[i];
+		bool granted;
+
+		if (cap->wanted != NULL && !cap->wanted(front))
+			continue;
+		granted = cap->flag != 0 && ask(conn, cap->flag);
+		if (granted && cap->granted != 0)
+			*(bool *)((char *)front + cap->granted) = true;
+		if (!granted && cap->without != NULL)
+			add_missing(cap->flag == 0 ? library : kernel, sizeof(library), cap->without);
+	}
+	snprintf(name, sizeof(name), "without a newer libfuse (this is %s)", fuse_pkgversion());
+	report_missing(front, name, library, "build pinfs with libfuse 3.18.3 or newer (tools/fuse3)");
+	report_missing(front, "without a newer kernel", kernel, "run a newer one");
+}
