@@ -31,6 +31,7 @@ static unsigned set_flags(int to_set)
 		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
 		{FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
 		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
+		{FUSE_SET_ATTR_KILL_SUID, FS_SET_UNPRIVILEGED}, /* the kernel's FATTR_KILL_SUIDGID: the same bit */
 	};
 	unsigned valid = 0;
 

@@ -17,6 +17,33 @@
 #ifndef FUSE_CAP_SETXATTR_EXT
 #define FUSE_CAP_SETXATTR_EXT 0
 #endif
+/* Before 3.18.3 it does not tell which writes are meant. The version that runs may be another than that of the build.
+ */
+#define RELAYS_KILLPRIV 31803u
+#if FUSE_VERSION > FUSE_MAKE_VERSION(3, 18) || (FUSE_VERSION == FUSE_MAKE_VERSION(3, 18) && FUSE_HOTFIX_VERSION >= 3)
+#define KILLPRIV FUSE_CAP_HANDLE_KILLPRIV_V2
+
+bool front_kill_asked(const struct fuse_file_info *fi)
+{
+	return fi->kill_suidgid;
+}
+#else
+#define KILLPRIV 0
+
+bool front_kill_asked(const struct fuse_file_info *fi)
+{
+	(void)fi;
+	return true;
+}
+#endif
+
+static bool relays_killpriv(void)
+{
+	unsigned major = 0, minor = 0, hotfix = 0;
+
+	(void)sscanf(fuse_pkgversion(), "%u.%u.%u", &major, &minor, &hotfix);
+	return (major * 100 + minor) * 100 + hotfix >= RELAYS_KILLPRIV;
+}
 
 static bool cached(const struct front *front)
 {
@@ -54,7 +81,8 @@ static const struct cap caps[] = {
 	{FUSE_CAP_WRITEBACK_CACHE, written_back, GRANTED(writeback), "cache=auto is used"},
 	{FUSE_CAP_NO_OPEN_SUPPORT, cached, GRANTED(no_open), NULL},
 	{FUSE_CAP_NO_OPENDIR_SUPPORT, cached, GRANTED(no_opendir), NULL},
-	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, 0, "no shared mmap(2) with cache=none"},
+	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, GRANTED(shared_mmap), "no shared mmap(2) with cache=none"},
+	{KILLPRIV, NULL, GRANTED(killpriv), "each write through the kernel's cache costs a second request"},
 	{FUSE_CAP_SETXATTR_EXT, NULL, GRANTED(setxattr_ext), NULL},
 };
 
@@ -106,6 +134,12 @@ static void add_missing(char *text, size_t size, const char *without)
 	snprintf(text + length, size - length, "%s%s", length > 0 ? "; " : "", without);
 }
 
+/* By the libfuse that runs. */
+static bool is_known(const struct cap *cap)
+{
+	return cap->flag != 0 && (cap->flag != KILLPRIV || relays_killpriv());
+}
+
 void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
 {
 	char library[512] = "", kernel[512] = "";
@@ -119,11 +153,11 @@ void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
 
 		if (cap->wanted != NULL && !cap->wanted(front))
 			continue;
-		granted = cap->flag != 0 && ask(conn, cap->flag);
+		granted = is_known(cap) && ask(conn, cap->flag);
 		if (granted && cap->granted != 0)
 			*(bool *)((char *)front + cap->granted) = true;
 		if (!granted && cap->without != NULL)
-			add_missing(cap->flag == 0 ? library : kernel, sizeof(library), cap->without);
+			add_missing(!is_known(cap) ? library : kernel, sizeof(library), cap->without);
 	}
 	snprintf(name, sizeof(name), "without a newer libfuse (this is %s)", fuse_pkgversion());
 	report_missing(front, name, library, "build pinfs with libfuse 3.18.3 or newer (tools/fuse3)");

@@ -49,7 +49,7 @@ void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 
 	(void)fi;
 	front_begin(&request, req, FRONT_LSEEK);
-	if (request.front->cache == FRONT_CACHE_NONE || offset < 0) {
+	if (!front_has_pages(request.front) || offset < 0) {
 		answer(&request, ino, offset, whence);
 		return;
 	}

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 /*
  * Bytes that one request copies at most; callers go on. The answer's count has 32 bits, and no signal ends a request
@@ -64,37 +63,6 @@ void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struc
 	fs_read_end(request.front->fs, &read);
 }
 
-/*
- * A write takes setuid, setgid and file capabilities away. The kernel sees to that, by getxattr and setattr, wherever
- * it writes through its cache; past the cache (FOPEN_DIRECT_IO) it leaves it to us. uid 0 stands for CAP_FSETID.
- */
-static int drop_privileges(struct front *front, fuse_ino_t ino)
-{
-	struct fs_setattr changes = {.valid = FS_SET_MODE};
-	struct stat attr;
-	bool changed = false;
-	int error;
-
-	error = fs_getattr(front->fs, ino, &attr);
-	if (error != 0)
-		return error;
-	changes.attr.st_mode = attr.st_mode & ~(mode_t)S_ISUID;
-	if ((attr.st_mode & S_IXGRP) != 0)
-		changes.attr.st_mode &= ~(mode_t)S_ISGID;
-	if (changes.attr.st_mode != attr.st_mode) {
-		error = fs_setattr(front->fs, ino, &changes, NULL, &attr);
-		changed = true;
-	}
-	if (error == 0 && fs_getxattr(front->fs, ino, "security.capability", NULL, 0) > 0) {
-		error = fs_removexattr(front->fs, ino, "security.capability");
-		changed = true;
-	}
-	/* Offset -1 drops the kernel's copy of the attributes and takes no lock of the inode. */
-	if (error == 0 && changed)
-		(void)fuse_lowlevel_notify_inval_inode(front->session, ino, -1, 0);
-	return error;
-}
-
 static ssize_t write_once(struct front_waitable *waitable, struct fs_wait *wait)
 {
 	return fs_write(waitable->request.front->fs, waitable->ino, waitable->data, waitable->length, waitable->offset,
@@ -128,7 +96,6 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 		.background = (fi->flags & O_DIRECT) != 0,
 	};
 	struct front *front;
-	int error = 0;
 
 	front_begin(&waitable.request, req, FRONT_WRITE);
 	front = waitable.request.front;
@@ -137,12 +104,8 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 			     fs_write_back(front->fs, ino, data, size, offset, front->cache == FRONT_CACHE_WRITEBACK));
 		return;
 	}
-	if (front->cache == FRONT_CACHE_NONE && fuse_req_ctx(req)->uid != 0)
-		error = drop_privileges(front, ino);
-	if (error != 0)
-		front_reply_error(&waitable.request, error);
-	else
-		front_run(&waitable);
+	waitable.drops = front_write_drops(front, req, fi);
+	front_run(&waitable);
 }
 
 /*
@@ -185,6 +148,7 @@ void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 
 	(void)fi;
 	front_begin(&waitable.request, req, FRONT_FALLOCATE);
+	waitable.drops = front_change_drops(waitable.request.front, req);
 	front_run(&waitable);
 }
 
@@ -211,6 +175,7 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 	(void)fi_in;
 	(void)fi_out;
 	front_begin(&waitable.request, req, FRONT_COPY_FILE_RANGE);
+	waitable.drops = front_change_drops(waitable.request.front, req);
 	if (flags != 0)
 		front_reply_error(&waitable.request, -EINVAL);
 	else

@@ -69,9 +69,17 @@ static struct front_waitable *move(const struct front_waitable *waitable)
 	return moved;
 }
 
+/* Privileges go once, before: while a request waits, the kernel lets nobody give them back. */
+static ssize_t begin(struct front_waitable *waitable)
+{
+	int error = front_drop_privileges(waitable->request.front, waitable->ino, waitable->drops);
+
+	return error != 0 ? error : waitable->operate(waitable, NULL);
+}
+
 void front_run(struct front_waitable *waitable)
 {
-	ssize_t result = waitable->operate(waitable, NULL);
+	ssize_t result = begin(waitable);
 	struct front_waitable *moved;
 	struct front *front;
 

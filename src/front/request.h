@@ -68,6 +68,8 @@ struct front {
 	bool no_open; /* the kernel understands ENOSYS to open as "never ask again" */
 	bool no_opendir;
 	bool writeback; /* the kernel has a writeback cache, and was asked for it */
+	bool killpriv; /* it is ours to take setuid and setgid away (privileges.c) */
+	bool shared_mmap; /* cache=none: the kernel has pages of files that are mapped */
 	bool setxattr_ext; /* setxattr's extra flags are agreed; no libfuse up to 3.18 hands them on */
 	struct timespec started; /* CLOCK_MONOTONIC */
 	atomic_uint parked_background; /* of the kernel's background requests */
@@ -156,6 +158,7 @@ struct front_waitable {
 	struct front_request request;
 	ssize_t (*operate)(struct front_waitable *waitable, struct fs_wait *wait);
 	void (*answer)(struct front_waitable *waitable, ssize_t result);
+	unsigned drops; /* FS_DROP_*: what is taken from the file before */
 	bool background; /* the kernel may count it among those that it keeps under way at a time */
 	void *owned; /* a copy of `data`, once it waits */
 	const char *data; /* of a write */
@@ -167,6 +170,12 @@ struct front_waitable {
 	struct stat attr; /* the result of setattr */
 };
 void front_run(struct front_waitable *waitable);
+
+/* privileges.c: FS_DROP_*, what a write, or another change of contents, takes away. */
+unsigned front_write_drops(struct front *front, fuse_req_t req, const struct fuse_file_info *fi);
+unsigned front_change_drops(struct front *front, fuse_req_t req);
+/* Tells the kernel of what was dropped. */
+int front_drop_privileges(struct front *front, uint64_t ino, unsigned which);
 
 /* upcall.c */
 int front_upcalls_init(struct front_upcalls *upcalls);
@@ -190,6 +199,13 @@ void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* caps.c: asks the kernel for what this front wants, and remembers what it got. */
 void front_caps_agree(struct front *front, struct fuse_conn_info *conn);
+/* With front->killpriv: that the writer may not keep setuid and setgid. */
+bool front_kill_asked(const struct fuse_file_info *fi);
+/* True if the kernel may hold pages of files. */
+static inline bool front_has_pages(const struct front *front)
+{
+	return front->cache != FRONT_CACHE_NONE || front->shared_mmap;
+}
 
 /* ops.c: the table; its init is in session.c. */
 extern const struct fuse_lowlevel_ops front_ops;

@@ -176,7 +176,7 @@ static int put_daemon(json_t *status, struct front *front)
 	return put_number(status, "schema", STATUS_SCHEMA) | put_string(status, "version", PINFS_VERSION) |
 	       put_number(status, "pid", (uint64_t)getpid()) |
 	       put_number(status, "uptime_seconds", (uint64_t)(now.tv_sec - front->started.tv_sec)) |
-	       put_string(status, "mountpoint", front->mountpoint) |
+	       put_string(status, "mountpoint", front->mountpoint) | put_string(status, "libfuse", fuse_pkgversion()) |
 	       put_string(status, "cache", front_cache_name(front->cache)) |
 	       put(status, "read_only", json_boolean(fs_read_only(front->fs)));
 }

@@ -147,7 +147,7 @@ static struct front_upcall_file *take(struct front_upcalls *upcalls)
 /* Lets go of the lock meanwhile. Fails if the kernel has nothing of the file. Without its cache it has attributes. */
 static void ask(struct front *front, const struct front_upcall_file *file)
 {
-	const bool cached = front->cache != FRONT_CACHE_NONE;
+	const bool cached = front_has_pages(front);
 	const uint64_t ino = file->ino;
 	const off_t offset = cached ? (off_t)file->asking->offset : -1;
 	const off_t length = cached ? (off_t)file->asking->length : 0;

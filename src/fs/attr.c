@@ -1,5 +1,6 @@
 /* Attributes: what stat(2) shows and setattr changes. */
 #include "base/arith.h"
+#include "fs/data.h"
 #include "fs/names.h"
 
 #include <errno.h>
@@ -139,6 +140,8 @@ static void set_plain(void *arg, struct fmt_inode *inode)
 		inode->uid = changes->attr.st_uid;
 	if ((changes->valid & FS_SET_GID) != 0)
 		inode->gid = changes->attr.st_gid;
+	if ((changes->valid & FS_SET_UNPRIVILEGED) != 0 && !S_ISDIR(inode->mode))
+		inode->mode = fs_mode_unprivileged(inode->mode);
 	set_times(inode, changes);
 }
 

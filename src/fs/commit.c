@@ -15,9 +15,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <string.h>
-
-#define CAPABILITY "security.capability"
 
 enum stage {
 	STAGE_NEW,
@@ -29,7 +26,7 @@ struct commit {
 	struct fs_inode *file;
 	uint64_t offset; /* bytes of the file */
 	uint64_t end;
-	bool capable; /* has security.capability */
+	unsigned privileges; /* FS_DROP_*: those that are left */
 };
 
 /* ---- Step 1 ---- */
@@ -106,27 +103,16 @@ static int find_unwritten(const struct commit *commit, uint64_t *block, uint64_t
 	return 0;
 }
 
-/* As write(2): a file that others have changed is nobody's privilege any more. */
-static void drop_privileges(struct fmt_inode *inode)
-{
-	inode->mode &= ~(uint32_t)S_ISUID;
-	if ((inode->mode & S_IXGRP) != 0)
-		inode->mode &= ~(uint32_t)S_ISGID;
-}
-
 static int edit(const struct commit *commit, struct meta_tx *tx, uint64_t reached)
 {
 	struct fmt_inode *inode;
-	int error = 0;
+	int error = fs_privileges_remove(tx, commit->file, commit->privileges);
 
-	if (commit->capable)
-		error = meta_xattr_remove(tx, commit->file->media, CAPABILITY, strlen(CAPABILITY));
 	if (error == 0)
 		error = meta_inode_edit(tx, commit->file->media, &inode);
 	if (error != 0)
 		return error;
 	inode->size = max_u64(inode->size, min_u64(commit->end, reached));
-	drop_privileges(inode);
 	fs_stamp(inode);
 	return 0;
 }
@@ -148,7 +134,7 @@ static int commit_some(struct commit *commit, const struct meta_extent *unwritte
 	}
 	error = meta_commit(tx);
 	if (error == 0)
-		commit->capable = false;
+		commit->privileges = 0;
 	return error;
 }
 
@@ -156,14 +142,12 @@ static int commit_locked(struct commit *commit)
 {
 	const uint64_t last = fs_block_up(commit->end);
 	uint64_t block = commit->offset >> FMT_BLOCK_SHIFT;
-	ssize_t length;
 	int error;
 
-	length = meta_xattr_get(commit->fs->meta, commit->file->media, CAPABILITY, strlen(CAPABILITY), NULL, 0);
-	if (length < 0 && length != -ENODATA)
-		return (int)length;
-	commit->capable = length >= 0;
-	error = zero_gap(commit);
+	/* As write(2). */
+	error = fs_privileges_find(commit->fs, commit->file, FS_DROP_MODE | FS_DROP_CAPABILITY, &commit->privileges);
+	if (error == 0)
+		error = zero_gap(commit);
 	while (error == 0 && block < last) {
 		struct meta_extent unwritten[FS_SERIES_EXTENTS];
 		size_t count;

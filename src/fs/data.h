@@ -67,6 +67,14 @@ int fs_touch(struct fs *fs, struct fs_inode *file);
 /* A transaction that only edits the inode; needs no space. The caller holds the attribute lock exclusive. */
 int fs_edit_inode(struct fs *fs, struct fs_inode *file, fs_edit *edit, void *arg, const char *operation);
 
+/* ---- privileges.c ---- */
+
+uint32_t fs_mode_unprivileged(uint32_t mode);
+/* Which of FS_DROP_* the file has. The caller holds map. */
+int fs_privileges_find(struct fs *fs, const struct fs_inode *file, unsigned which, unsigned *ret_found);
+/* Removes what was found. The caller holds map exclusive. */
+int fs_privileges_remove(struct meta_tx *tx, const struct fs_inode *file, unsigned found);
+
 /* ---- write.c ---- */
 
 #define FS_STEP_BYTES (1u << 20)

@@ -80,6 +80,7 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr);
 #define FS_SET_ATIME_NOW 64u
 #define FS_SET_MTIME_NOW 128u
 #define FS_SET_CTIME 256u
+#define FS_SET_UNPRIVILEGED 512u /* setuid goes, and setgid if the group may execute it; not of a directory */
 struct fs_setattr {
 	unsigned valid;
 	struct stat attr;
@@ -151,6 +152,13 @@ int fs_fallocate(struct fs *fs, uint64_t ino, int mode, off_t offset, off_t leng
 off_t fs_lseek(struct fs *fs, uint64_t ino, off_t offset, int whence);
 ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t ino_out, off_t offset_out,
 		      size_t length, struct fs_wait *wait);
+
+/* ---- Privileges of a file that is changed (privileges.c) ---- */
+
+#define FS_DROP_MODE 1u /* setuid; setgid if the group may execute it */
+#define FS_DROP_CAPABILITY 2u /* security.capability */
+/* Before the change, in one transaction: what a crash cuts off is the change. Nothing but regular files have them. */
+int fs_drop_privileges(struct fs *fs, uint64_t ino, unsigned which, bool *ret_dropped);
 
 /* ---- Extended attributes (xattr.c) ---- */
 

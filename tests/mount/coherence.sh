@@ -74,4 +74,14 @@ case_holes_writeback() {
 	holes writeback
 }
 
+case_shared_mmap_none() {
+	pool_make 64M 32M
+	pool_mount cache=none
+	need_libfuse 3.17.0 6.6
+	py shared "$MNT"
+	pool_cycle cache=none
+	[[ $(head -c 9 "$MNT/late" | tail -c 4) == late ]] || fail "what was stored before the end is lost"
+	pool_finish
+}
+
 run_case "$@"

@@ -77,6 +77,99 @@ static void test_setattr_refused(void **state)
 	assert_int_equal(fs_getattr(pool->fs, 4711, &attr), -ESTALE);
 }
 
+/* ---- Privileges ---- */
+
+#define CAPABILITY "security.capability"
+
+static mode_t after_drop(struct pool *pool, mode_t mode, unsigned which, bool *ret_dropped)
+{
+	struct fs_setattr changes = {.valid = FS_SET_MODE, .attr.st_mode = mode};
+	struct stat attr;
+	uint64_t file;
+
+	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	assert_int_equal(fs_drop_privileges(pool->fs, file, which, ret_dropped), 0);
+	mode = attr_of(pool, file).st_mode & 07777;
+	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
+	return mode;
+}
+
+static void test_drop_mode(void **state)
+{
+	struct pool *pool = *state;
+	bool dropped;
+
+	assert_int_equal(after_drop(pool, 06777, FS_DROP_MODE, &dropped), 0777);
+	assert_true(dropped);
+	assert_int_equal(after_drop(pool, 04600, FS_DROP_MODE, &dropped), 0600);
+	assert_true(dropped);
+	assert_int_equal(after_drop(pool, 03711, FS_DROP_MODE, &dropped), 01711);
+	assert_true(dropped);
+	/* Not executed by the group: it is no privilege. */
+	assert_int_equal(after_drop(pool, 02767, FS_DROP_MODE, &dropped), 02767);
+	assert_false(dropped);
+	assert_int_equal(after_drop(pool, 01777, FS_DROP_MODE, &dropped), 01777);
+	assert_false(dropped);
+	assert_int_equal(after_drop(pool, 06777, FS_DROP_CAPABILITY, &dropped), 06777);
+	assert_false(dropped);
+}
+
+static void test_drop_capability(void **state)
+{
+	struct pool *pool = *state;
+	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME, .attr.st_mode = 06755};
+	struct stat attr;
+	uint64_t file;
+	bool dropped;
+
+	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG | 06755, &file), 0);
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	assert_int_equal(fs_setxattr(pool->fs, file, CAPABILITY, "x", 1, 0), 0);
+	assert_int_equal(fs_setxattr(pool->fs, file, "user.a", "x", 1, 0), 0);
+	assert_int_equal(fs_drop_privileges(pool->fs, file, FS_DROP_MODE, &dropped), 0);
+	assert_true(dropped);
+	assert_int_equal(fs_getxattr(pool->fs, file, CAPABILITY, NULL, 0), 1);
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	assert_int_equal(fs_drop_privileges(pool->fs, file, FS_DROP_MODE | FS_DROP_CAPABILITY, &dropped), 0);
+	assert_true(dropped);
+	pool_remount(pool);
+	assert_int_equal(fs_getxattr(pool->fs, file, CAPABILITY, NULL, 0), -ENODATA);
+	assert_int_equal(fs_getxattr(pool->fs, file, "user.a", NULL, 0), 1);
+	attr = attr_of(pool, file);
+	assert_int_equal(attr.st_mode & 07777, 0755);
+	assert_true(attr.st_ctim.tv_sec > 0);
+	assert_int_equal(fs_drop_privileges(pool->fs, file, FS_DROP_MODE | FS_DROP_CAPABILITY, &dropped), 0);
+	assert_false(dropped);
+}
+
+static void test_drop_of_others(void **state)
+{
+	struct pool *pool = *state;
+	struct fs_setattr changes = {.valid = FS_SET_UID | FS_SET_UNPRIVILEGED, .attr.st_uid = 7};
+	uint64_t directory, file;
+	struct stat attr;
+	bool dropped = true;
+
+	assert_int_equal(make_kept(pool, ROOT, "directory", S_IFDIR | 06777, &directory), 0);
+	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG | 06777, &file), 0);
+	assert_int_equal(fs_drop_privileges(pool->fs, directory, FS_DROP_MODE, &dropped), 0);
+	assert_false(dropped);
+	assert_int_equal(fs_drop_privileges(pool->fs, 4711, FS_DROP_MODE, &dropped), -ESTALE);
+	/* With another change, in its transaction: a group's directory stays one. */
+	assert_int_equal(set(pool, directory, &changes, &attr), 0);
+	assert_int_equal(attr.st_mode & 07777, 06777);
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	assert_int_equal(attr.st_mode & 07777, 0777);
+	assert_int_equal(attr.st_uid, 7);
+	changes = (struct fs_setattr){.valid = FS_SET_MODE, .attr.st_mode = 04711};
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	changes = (struct fs_setattr){.valid = FS_SET_SIZE | FS_SET_UNPRIVILEGED, .attr.st_size = 5};
+	assert_int_equal(set(pool, file, &changes, &attr), 0);
+	assert_int_equal(attr.st_mode & 07777, 0711);
+	assert_int_equal(attr.st_size, 5);
+}
+
 /* ---- xattrs ---- */
 
 static void test_xattr(void **state)
@@ -279,7 +372,8 @@ static void test_readdir_changing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		POOL_TEST(test_setattr),	  POOL_TEST(test_setattr_refused), POOL_TEST(test_xattr),
+		POOL_TEST(test_setattr),	  POOL_TEST(test_drop_mode),	   POOL_TEST(test_drop_capability),
+		POOL_TEST(test_drop_of_others),	  POOL_TEST(test_setattr_refused), POOL_TEST(test_xattr),
 		POOL_TEST(test_xattr_edges),	  POOL_TEST(test_xattr_ctime),	   POOL_TEST(test_readdir),
 		POOL_TEST(test_readdir_changing),
 	};
