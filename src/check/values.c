@@ -1,4 +1,4 @@
-/* Symlink targets (I19) and xattr values (I20) are whole. */
+/* Symlink targets (I19) and xattr values (I20) are whole, ACLs fit their inodes (I29). */
 #include "check/walk.h"
 
 #include <errno.h>
@@ -29,6 +29,26 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* ACLs are obeyed by the kernel, which believes mode and ACL as they come: they must agree. */
+static void judge_acl(struct check *check, const struct fmt_inode *inode, const char *name, const void *value,
+		      size_t length)
+{
+	bool access = strcmp(name, FMT_ACL_ACCESS) == 0;
+	uint32_t mode;
+
+	if (!access && strcmp(name, FMT_ACL_DEFAULT) != 0)
+		return;
+	if (S_ISLNK(inode->mode) || (!access && !S_ISDIR(inode->mode)))
+		check_error(check, "I29", inode->ino, "an ACL \"%s\" is where none can be", name);
+	else if (!fmt_acl_valid(value, length))
+		check_error(check, "I29", inode->ino, "the ACL \"%s\" has no right form", name);
+	else if (access && !fmt_acl_mode(value, length, &mode))
+		check_error(check, "I29", inode->ino, "the access ACL says no more than the mode");
+	else if (access && mode != (inode->mode & 0777))
+		check_error(check, "I29", inode->ino, "the access ACL stands for mode %03o, the mode is %03o", mode,
+			    inode->mode & 0777);
+}
+
 static int judge_value(struct check *check, const struct fmt_inode *inode, const char *name, unsigned char *value)
 {
 	ssize_t length = meta_xattr_get(check->meta, inode, name, strlen(name), value, FMT_XATTR_VALUE_MAX);
@@ -41,6 +61,8 @@ static int judge_value(struct check *check, const struct fmt_inode *inode, const
 		check_error(check, "I20", inode->ino, "the value of xattr \"%s\" is too long", name);
 	else if (length < 0)
 		return (int)length;
+	else
+		judge_acl(check, inode, name, value, (size_t)length);
 	return 0;
 }
 
@@ -91,12 +113,12 @@ int check_xattrs(struct check *check, const struct check_inode *inode, const str
 
 	if (inode->tangled)
 		return 0;
-	length = meta_xattr_list(check->meta, media, NULL, 0);
+	length = meta_xattr_list(check->meta, media, NULL, NULL, 0);
 	if (length > 0) {
 		list = malloc((size_t)length + 1);
 		if (list == NULL)
 			return -ENOMEM;
-		length = meta_xattr_list(check->meta, media, list, (size_t)length);
+		length = meta_xattr_list(check->meta, media, NULL, list, (size_t)length);
 	}
 	if (length == -EUCLEAN && !inode->damaged)
 		check_error(check, "I20", inode->ino, "its xattrs cannot be read");

@@ -131,7 +131,7 @@ int check_parts_open(struct check *check, struct message *message);
 void check_tails(struct check *check);
 void check_parts_close(struct check *check);
 
-/* names.c: directory entries (I13, I14, I15), symlinks (I19), xattrs (I20). values.c: the latter two. */
+/* names.c: directory entries (I13, I14, I15), symlinks (I19), xattrs (I20, I29). values.c: the latter two. */
 int check_names(struct check *check);
 int check_symlink(struct check *check, const struct check_inode *inode, const struct fmt_inode *media);
 int check_xattrs(struct check *check, const struct check_inode *inode, const struct fmt_inode *media);

@@ -450,6 +450,35 @@ static inline uint64_t fmt_ledger_ino(uint64_t session)
 	return FMT_INO_LEDGER + session % FMT_LEDGER_SHARDS;
 }
 
+/* ---- POSIX ACLs: xattrs in the form in which Linux hands them to a filesystem ---- */
+
+#define FMT_ACL_ACCESS "system.posix_acl_access" /* who may do what; only if it says more than the mode */
+#define FMT_ACL_DEFAULT "system.posix_acl_default" /* of a directory: what is made in it inherits this */
+#define FMT_ACL_VERSION 2u
+#define FMT_ACL_ENTRIES_MAX 511u /* a page of 4 KiB: the kernel takes and gives no more */
+
+/* Tags, in the order of entries. */
+#define FMT_ACL_USER_OBJ 0x01u /* the owner: one */
+#define FMT_ACL_USER 0x02u /* any number */
+#define FMT_ACL_GROUP_OBJ 0x04u /* the file's group: one */
+#define FMT_ACL_GROUP 0x08u /* any number */
+#define FMT_ACL_MASK 0x10u /* bounds USER, GROUP_OBJ and GROUP; there is one if there is a USER or GROUP */
+#define FMT_ACL_OTHER 0x20u /* one */
+#define FMT_ACL_NO_ID UINT32_MAX /* id of all but USER and GROUP */
+
+struct fmt_acl_entry {
+	uint16_t tag; /* FMT_ACL_ */
+	uint16_t perm; /* 4 read, 2 write, 1 execute */
+	uint32_t id; /* uid or gid */
+};
+static_assert(sizeof(struct fmt_acl_entry) == 8, "ACL entry layout");
+
+struct fmt_acl {
+	uint32_t version;
+	struct fmt_acl_entry entry[FMT_ACL_ENTRIES_MAX]; /* as many as the value's length says */
+};
+static_assert(sizeof(struct fmt_acl) == 4 + 8 * FMT_ACL_ENTRIES_MAX, "ACL layout");
+
 /* ---- Checksums and sanity: pure functions, thread-safe ---- */
 
 /* What record and name checksums start from, so that a record copied to another owner does not verify. */
@@ -499,6 +528,13 @@ size_t fmt_ledger_piece_extents(const struct fmt_ledger_pin *pin, uint64_t piece
 /* One extent of a pin; `*next_block` is where it may begin at the earliest, and becomes where the next may. */
 bool fmt_ledger_extent_valid(const struct fmt_ledger_pin *pin, const struct fmt_ledger_extent *extent,
 			     uint64_t *next_block);
+
+/* Entries of a value of `length` bytes, not more than sizeof(struct fmt_acl). */
+size_t fmt_acl_entries(size_t length);
+/* Version, length, tags in order and as many as there must be, permissions, ids. */
+bool fmt_acl_valid(const struct fmt_acl *acl, size_t length);
+/* The permission bits that go with a valid ACL; true if it says more than these. */
+bool fmt_acl_mode(const struct fmt_acl *acl, size_t length, uint32_t *ret_mode);
 
 void fmt_blob_seal(struct fmt_blob *blob);
 bool fmt_blob_valid(const struct fmt_blob *blob, const struct fmt_inode *owner, unsigned kind);

@@ -1,7 +1,7 @@
 /*
  * src/check: a sound pool gives no error, and each broken invariant is reported by its number, one test each;
- * check_tree.c has I13 to I20 and I22. Damage is done through src/meta where a record with a right checksum is to lie,
- * and byte by byte where it is to be torn.
+ * check_tree.c has I13 to I20, I22 and I29. Damage is done through src/meta where a record with a right checksum is to
+ * lie, and byte by byte where it is to be torn.
  */
 #include "check_pool.h"
 

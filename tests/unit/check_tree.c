@@ -1,4 +1,4 @@
-/* src/check: names, the tree and values: I13 to I20, and what a crash may leave, I22. As check.c. */
+/* src/check: names, the tree and values: I13 to I20, I29, and what a crash may leave, I22. As check.c. */
 #include "check_pool.h"
 
 static void test_i13_name(void **state)
@@ -272,6 +272,88 @@ static void test_i20_value(void **state)
 	expect_error("I20", pool.file);
 }
 
+/* An ACL of 5 entries, or of 3: u7 (U5:7) g5 (m5) o0. Of 2 entries: one of 3 with permissions that there are not. */
+static void set_acl(struct meta *meta, uint64_t ino, const char *name, size_t entries)
+{
+	static const struct fmt_acl_entry all[] = {
+		{FMT_ACL_USER_OBJ, 7, FMT_ACL_NO_ID},  {FMT_ACL_USER, 7, 5},
+		{FMT_ACL_GROUP_OBJ, 5, FMT_ACL_NO_ID}, {FMT_ACL_MASK, 5, FMT_ACL_NO_ID},
+		{FMT_ACL_OTHER, 0, FMT_ACL_NO_ID},
+	};
+	struct fmt_acl acl = {.version = FMT_ACL_VERSION};
+	struct meta_tx *tx = begin(meta, 0);
+	size_t count = 0;
+
+	for (size_t i = 0; i < 5; i++) {
+		if (entries == 5 || (all[i].tag != FMT_ACL_USER && all[i].tag != FMT_ACL_MASK))
+			acl.entry[count++] = all[i];
+	}
+	if (entries < 3)
+		acl.entry[0].perm = 8;
+	assert_int_equal(meta_xattr_set(tx, get(meta, ino), name, strlen(name), &acl, 4 + count * 8, 0), 0);
+	assert_int_equal(meta_commit(tx), 0);
+}
+
+static void set_mode(struct meta *meta, uint64_t ino, uint32_t mode)
+{
+	struct meta_tx *tx = begin(meta, 0);
+
+	edit(tx, get(meta, ino))->mode = mode;
+	assert_int_equal(meta_commit(tx), 0);
+}
+
+static void test_i29_sound(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+
+	(void)state;
+	set_mode(meta, pool.a, S_IFDIR | 02750);
+	set_acl(meta, pool.a, FMT_ACL_ACCESS, 5);
+	set_acl(meta, pool.a, FMT_ACL_DEFAULT, 5);
+	set_acl(meta, pool.b, FMT_ACL_DEFAULT, 3);
+	meta_close(meta);
+	assert_int_equal(check_copy(false)->report.errors, 0);
+}
+
+static void test_i29_mode(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+
+	(void)state;
+	set_mode(meta, pool.file, S_IFREG | 0770);
+	set_acl(meta, pool.file, FMT_ACL_ACCESS, 5);
+	set_mode(meta, pool.fifo, S_IFIFO | 0750);
+	set_acl(meta, pool.fifo, FMT_ACL_ACCESS, 3);
+	meta_close(meta);
+	expect_error("I29", pool.file);
+	expect_error("I29", pool.fifo);
+}
+
+static void test_i29_place(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+
+	(void)state;
+	set_acl(meta, pool.file, FMT_ACL_DEFAULT, 5);
+	set_mode(meta, pool.short_link, S_IFLNK | 0750);
+	set_acl(meta, pool.short_link, FMT_ACL_ACCESS, 5);
+	meta_close(meta);
+	expect_error("I29", pool.file);
+	expect_error("I29", pool.short_link);
+}
+
+static void test_i29_form(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+
+	(void)state;
+	set_acl(meta, pool.a, FMT_ACL_DEFAULT, 2);
+	set_xattr(meta, pool.b, FMT_ACL_ACCESS, 5000);
+	meta_close(meta);
+	expect_error("I29", pool.a);
+	expect_error("I29", pool.b);
+}
+
 static void test_i22_orphan(void **state)
 {
 	struct meta *meta = open_meta(pool.meta);
@@ -310,7 +392,8 @@ int main(void)
 		TEST(test_i16_links),	 TEST(test_i16_lost),	  TEST(test_i17_parent),     TEST(test_i17_two_parents),
 		TEST(test_i17_circle),	 TEST(test_i17_lost),	  TEST(test_i17_root),	     TEST(test_i18_size),
 		TEST(test_i19_symlink),	 TEST(test_i19_size),	  TEST(test_i20_value),	     TEST(test_i22_orphan),
-		TEST(test_i22_intent),
+		TEST(test_i22_intent),	 TEST(test_i29_sound),	  TEST(test_i29_mode),	     TEST(test_i29_place),
+		TEST(test_i29_form),
 	};
 
 	return cmocka_run_group_tests(tests, make_pool, remove_pool);
