@@ -57,16 +57,18 @@ void front_readlink(fuse_req_t req, fuse_ino_t ino)
 	front_reply_link(&request, target);
 }
 
-/* Makes an inode and its name, and answers. The umask has been applied by the kernel. */
+/* Makes an inode and its name, and answers. The umask is ours to apply: a default ACL counts instead of it. */
 static void make(struct front_request *request, fuse_ino_t parent, const char *name, const struct fs_make *new,
 		 const struct fuse_file_info *fi)
 {
 	const struct fuse_ctx *context = fuse_req_ctx(request->req);
 	const struct fs_cred cred = {.uid = context->uid, .gid = context->gid};
+	struct fs_make masked = *new;
 	struct fs_entry entry;
 	int error;
 
-	error = fs_make(request->front->fs, parent, name, new, &cred, &entry);
+	masked.umask = context->umask;
+	error = fs_make(request->front->fs, parent, name, &masked, &cred, &entry);
 	if (error != 0)
 		front_reply_error(request, error);
 	else

@@ -1,5 +1,6 @@
 /* Attributes: what stat(2) shows and setattr changes. */
 #include "base/arith.h"
+#include "fs/acl.h"
 #include "fs/data.h"
 #include "fs/names.h"
 
@@ -173,10 +174,13 @@ static int setattr_plain(struct fs *fs, struct fs_inode *inode, struct fs_setatt
 	error = fs_writable(fs);
 	if (error != 0)
 		goto drop;
-	error = meta_begin(fs->meta, 0, &tx);
+	/* An ACL that is rewritten takes pages to give as many back. */
+	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
 	if (error != 0)
 		goto drop;
 	error = meta_inode_edit(tx, inode->media, &media);
+	if (error == 0 && (changes->valid & FS_SET_MODE) != 0)
+		error = fs_acl_chmod(fs->meta, tx, inode->media, changes->attr.st_mode);
 	if (error == 0)
 		set_plain(changes, media);
 	error = fs_end(fs, tx, error, "setattr", inode->ino);
@@ -184,6 +188,31 @@ static int setattr_plain(struct fs *fs, struct fs_inode *inode, struct fs_setatt
 		fs_inode_stat(inode, ret_attr);
 drop:
 	lock_rw_drop(lock);
+	return error;
+}
+
+/*
+ * A mode together with a size: the truncation's transaction has no room for an ACL, so the mode of a file that may have
+ * one goes first, by itself. Linux combines the two only to clear setuid and setgid, which no ACL knows of.
+ */
+static int setattr_mode_first(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes)
+{
+	struct fs_setattr mode = {.valid = FS_SET_MODE, .attr.st_mode = changes->attr.st_mode};
+	struct lock_rw *lock = fs_inode_attr_lock(inode);
+	struct stat attr;
+	bool possible;
+	int error;
+
+	if ((changes->valid & FS_SET_MODE) == 0)
+		return 0;
+	lock_rw_take_shared(lock);
+	possible = meta_has_xattrs(inode->media);
+	lock_rw_drop(lock);
+	if (!possible)
+		return 0;
+	error = setattr_plain(fs, inode, &mode, &attr);
+	if (error == 0)
+		changes->valid &= ~FS_SET_MODE;
 	return error;
 }
 
@@ -199,10 +228,13 @@ static int setattr_number(struct fs *fs, uint64_t ino, const struct fs_setattr *
 	error = setattr_check(&copy, inode);
 	if (error != 0)
 		goto put;
-	if ((copy.valid & FS_SET_SIZE) != 0)
-		error = setattr_size(fs, inode, &copy, wait, ret_attr);
-	else
+	if ((copy.valid & FS_SET_SIZE) != 0) {
+		error = setattr_mode_first(fs, inode, &copy);
+		if (error == 0)
+			error = setattr_size(fs, inode, &copy, wait, ret_attr);
+	} else {
 		error = setattr_plain(fs, inode, &copy, ret_attr);
+	}
 put:
 	fs_inode_put(fs, inode);
 	return error;

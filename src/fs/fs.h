@@ -93,7 +93,8 @@ int fs_statfs(struct fs *fs, struct statvfs *ret_statfs);
 /* ---- Names (namei.c, rename.c, readdir.c) ---- */
 
 struct fs_make {
-	mode_t mode; /* S_IFMT and permissions, umask applied */
+	mode_t mode; /* S_IFMT and permissions */
+	mode_t umask; /* not applied yet: a default ACL of the parent counts instead */
 	dev_t rdev; /* device special files */
 	const char *target; /* symlinks */
 };
@@ -163,10 +164,15 @@ int fs_drop_privileges(struct fs *fs, uint64_t ino, unsigned which, bool *ret_dr
 /* ---- Extended attributes (xattr.c) ---- */
 
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *value, size_t capacity);
-/* flags: XATTR_CREATE, XATTR_REPLACE. */
+/*
+ * flags: XATTR_CREATE, XATTR_REPLACE, FS_XATTR_KILL_SETGID. POSIX ACLs are xattrs with rules of their own (fs/acl.h):
+ * they change the mode, are replaced whatever the flags say, and give -EINVAL, -EACCES, -EOPNOTSUPP.
+ */
+#define FS_XATTR_KILL_SETGID 0x100 /* an access ACL: the setgid bit goes with it */
 int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t length, int flags);
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
-ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *list, size_t capacity);
+/* trusted: those of "trusted.", too. */
+ssize_t fs_listxattr(struct fs *fs, uint64_t ino, bool trusted, char *list, size_t capacity);
 
 /* ---- What `pinfs stat` shows ---- */
 

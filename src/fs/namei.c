@@ -1,4 +1,5 @@
 /* Names: look-up, making, linking and removing. Lock order per operation: README.md. */
+#include "fs/acl.h"
 #include "fs/names.h"
 
 #include <errno.h>
@@ -290,6 +291,9 @@ static int make_tx(struct fs *fs, struct meta_tx *tx, const struct addition *add
 	if (error != 0)
 		return error;
 	make_fill(media, make, cred, add->directory->media, &now);
+	error = fs_acl_inherit(fs->meta, tx, add->directory->media, media, make->umask);
+	if (error != 0)
+		return error;
 	if (S_ISLNK(child->type)) {
 		error = meta_symlink_set(tx, media, make->target, strlen(make->target));
 		if (error != 0)

@@ -214,6 +214,12 @@ ssize_t meta_symlink_get(struct meta *meta, const struct fmt_inode *link, char *
 
 /* ---- Extended attributes ---- */
 
+/* One look at the inode: most have none. */
+static inline bool meta_has_xattrs(const struct fmt_inode *inode)
+{
+	return inode->xattrs.count != 0 || inode->xattrs.height != 0;
+}
+
 /* Returns the value's length; copies if capacity >= length; capacity 0 only asks; -ERANGE too small; -ENODATA. */
 ssize_t meta_xattr_get(struct meta *meta, const struct fmt_inode *inode, const char *name, size_t name_length,
 		       void *value, size_t capacity);
@@ -223,9 +229,12 @@ int meta_xattr_set(struct meta_tx *tx, const struct fmt_inode *inode, const char
 		   const void *value, size_t value_length, unsigned flags);
 /* -ENODATA. With META_TX_RESERVE it does not fail for want of space. */
 int meta_xattr_remove(struct meta_tx *tx, const struct fmt_inode *inode, const char *name, size_t name_length);
-/* Names, each with its terminating 0, as listxattr(2); returns the bytes needed; -ERANGE if capacity is not 0 and less.
+/*
+ * Names, each with its terminating 0, as listxattr(2), but for those that begin with `hidden` (NULL: all). Returns the
+ * bytes needed; -ERANGE if capacity is not 0 and less.
  */
-ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, char *list, size_t capacity);
+ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, const char *hidden, char *list,
+			size_t capacity);
 
 /* ---- Limbo: blocks that no file owns and a pin still holds (inode FMT_INO_LIMBO) ---- */
 

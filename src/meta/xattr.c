@@ -88,6 +88,8 @@ int meta_xattr_remove(struct meta_tx *tx, const struct fmt_inode *inode, const c
 }
 
 struct listing {
+	const char *hidden; /* prefix of names that are left out */
+	size_t hidden_length; /* 0: none */
 	char *list;
 	size_t capacity; /* 0: only count */
 	size_t length;
@@ -98,6 +100,9 @@ static int list_name(void *arg, const struct fmt_name *name)
 	struct listing *listing = arg;
 	size_t length = name->name_length + (size_t)1;
 
+	if (listing->hidden_length > 0 && name->name_length >= listing->hidden_length &&
+	    memcmp(name->bytes, listing->hidden, listing->hidden_length) == 0)
+		return 0;
 	if (listing->capacity > 0) {
 		if (listing->length + length > listing->capacity)
 			return -ERANGE;
@@ -108,10 +113,16 @@ static int list_name(void *arg, const struct fmt_name *name)
 	return 0;
 }
 
-ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, char *list, size_t capacity)
+ssize_t meta_xattr_list(struct meta *meta, const struct fmt_inode *inode, const char *hidden, char *list,
+			size_t capacity)
 {
 	struct map map = map_of_xattrs(meta, inode);
-	struct listing listing = {list, capacity, 0};
+	struct listing listing = {
+		.hidden = hidden,
+		.hidden_length = hidden != NULL ? strlen(hidden) : 0,
+		.list = list,
+		.capacity = capacity,
+	};
 	int error = names_iterate(&map, 0, list_name, &listing);
 
 	return error != 0 ? error : (ssize_t)listing.length;

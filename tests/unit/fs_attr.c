@@ -182,7 +182,7 @@ static void test_xattr(void **state)
 
 	memset(big, 'b', sizeof(big));
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG, &file), 0);
-	assert_int_equal(fs_listxattr(fs, file, list, sizeof(list)), 0);
+	assert_int_equal(fs_listxattr(fs, file, true, list, sizeof(list)), 0);
 	assert_int_equal(fs_getxattr(fs, file, "user.a", back, sizeof(back)), -ENODATA);
 	assert_int_equal(fs_removexattr(fs, file, "user.a"), -ENODATA);
 	assert_int_equal(fs_setxattr(fs, file, "user.a", "1", 1, XATTR_REPLACE), -ENODATA);
@@ -203,11 +203,11 @@ static void test_xattr(void **state)
 	fs = pool->fs;
 	assert_int_equal(fs_getxattr(fs, file, "user.b", back, sizeof(back)), FMT_XATTR_VALUE_MAX);
 	assert_memory_equal(back, big, sizeof(back));
-	assert_int_equal(fs_listxattr(fs, file, NULL, 0), 14);
-	assert_int_equal(fs_listxattr(fs, file, list, 13), -ERANGE);
-	assert_int_equal(fs_listxattr(fs, file, list, sizeof(list)), 14);
+	assert_int_equal(fs_listxattr(fs, file, true, NULL, 0), 14);
+	assert_int_equal(fs_listxattr(fs, file, true, list, 13), -ERANGE);
+	assert_int_equal(fs_listxattr(fs, file, true, list, sizeof(list)), 14);
 	assert_int_equal(fs_removexattr(fs, file, "user.b"), 0);
-	assert_int_equal(fs_listxattr(fs, file, list, sizeof(list)), 7);
+	assert_int_equal(fs_listxattr(fs, file, true, list, sizeof(list)), 7);
 	assert_string_equal(list, "user.a");
 	assert_int_equal(fs_unlink(fs, ROOT, "file"), 0);
 }
@@ -227,10 +227,10 @@ static void test_xattr_edges(void **state)
 	name[FMT_NAME_MAX] = '\0';
 	assert_int_equal(fs_setxattr(pool->fs, ROOT, name, "v", 1, 0), 0);
 	assert_int_equal(fs_getxattr(pool->fs, ROOT, name, value, sizeof(value)), 1);
-	assert_int_equal(fs_listxattr(pool->fs, ROOT, NULL, 0), FMT_NAME_MAX + 1);
+	assert_int_equal(fs_listxattr(pool->fs, ROOT, true, NULL, 0), FMT_NAME_MAX + 1);
 	assert_int_equal(fs_setxattr(pool->fs, 4711, "user.a", "v", 1, 0), -ESTALE);
 	assert_int_equal(fs_getxattr(pool->fs, 4711, "user.a", value, 1), -ESTALE);
-	assert_int_equal(fs_listxattr(pool->fs, 4711, NULL, 0), -ESTALE);
+	assert_int_equal(fs_listxattr(pool->fs, 4711, true, NULL, 0), -ESTALE);
 }
 
 static void test_xattr_ctime(void **state)

@@ -106,7 +106,7 @@ static void do_known(struct worker *w)
 	EXPECT(w, fs_getattr(w->pool->fs, ino, &attr), 0);
 	EXPECT(w, fs_setattr(w->pool->fs, ino, &changes, NULL, &attr), 0);
 	EXPECT(w, fs_setxattr(w->pool->fs, ino, "user.x", "value", 5, 0), 0);
-	EXPECT(w, fs_listxattr(w->pool->fs, ino, list, sizeof(list)), 0);
+	EXPECT(w, fs_listxattr(w->pool->fs, ino, true, list, sizeof(list)), 0);
 	if (S_ISREG(attr.st_mode))
 		EXPECT(w, fs_write(w->pool->fs, ino, "bytes", 5, pick(w, 9000), NULL), 0);
 	EXPECT(w, fs_link(w->pool->fs, ino, pick_dir(w), pick_name(w, false), &entry), EEXIST, ENOENT, EPERM);
