@@ -84,6 +84,8 @@ static const struct cap caps[] = {
 	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, GRANTED(shared_mmap), "no shared mmap(2) with cache=none"},
 	{KILLPRIV, NULL, GRANTED(killpriv), "each write through the kernel's cache costs a second request"},
 	{FUSE_CAP_SETXATTR_EXT, NULL, GRANTED(setxattr_ext), NULL},
+	{FUSE_CAP_POSIX_ACL, NULL, GRANTED(acl), "no POSIX ACLs"},
+	{FUSE_CAP_DONT_MASK, NULL, 0, NULL},
 };
 
 /*

@@ -71,6 +71,7 @@ struct front {
 	bool killpriv; /* it is ours to take setuid and setgid away (privileges.c) */
 	bool shared_mmap; /* cache=none: the kernel has pages of files that are mapped */
 	bool setxattr_ext; /* setxattr's extra flags are agreed; no libfuse up to 3.18 hands them on */
+	bool acl; /* the kernel obeys POSIX ACLs */
 	struct timespec started; /* CLOCK_MONOTONIC */
 	atomic_uint parked_background; /* of the kernel's background requests */
 	struct front_upcalls upcalls;

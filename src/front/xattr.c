@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/limits.h>
+#include <linux/xattr.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +30,68 @@ static bool has_prefix(const char *name, const char *prefix)
 	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-/* Names that are not for the filesystem to keep. ACLs would be stored and not obeyed. */
-static int check_change(const char *name)
+/*
+ * Which names are for the filesystem to keep, as ext4 has it. Who may do what with them is checked by the kernel, but
+ * for lists. ACLs that the kernel does not obey are refused: stored and not obeyed would be worse.
+ */
+static int check_name(const struct front *front, const char *name)
 {
-	if (has_prefix(name, VIRTUAL_PREFIX))
-		return -EPERM;
-	if (has_prefix(name, "system."))
-		return -EOPNOTSUPP;
-	return 0;
+	static const char *const spaces[] = {XATTR_USER_PREFIX, XATTR_TRUSTED_PREFIX, XATTR_SECURITY_PREFIX};
+
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
+		if (has_prefix(name, spaces[i]))
+			return name[strlen(spaces[i])] == '\0' ? -EINVAL : 0;
+	}
+	if (front->acl &&
+	    (strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 || strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0))
+		return 0;
+	return -EOPNOTSUPP;
+}
+
+static int check_change(const struct front *front, const char *name)
+{
+	return has_prefix(name, VIRTUAL_PREFIX) ? -EPERM : check_name(front, name);
+}
+
+/* Supplementary groups that are looked at without an allocation. */
+#define GROUPS_SMALL 64
+
+/* Whether the caller has `gid` among its supplementary groups. Of one that cannot be seen: no. */
+static bool has_group(fuse_req_t req, gid_t gid)
+{
+	gid_t small[GROUPS_SMALL];
+	gid_t *groups = small;
+	int count = fuse_req_getgroups(req, GROUPS_SMALL, small), room = GROUPS_SMALL;
+	bool found = false;
+
+	if (count > room) {
+		room = count;
+		groups = calloc((size_t)room, sizeof(*groups));
+		if (groups == NULL)
+			return false;
+		count = fuse_req_getgroups(req, room, groups);
+	}
+	for (int i = 0; i < count && i < room && !found; i++)
+		found = groups[i] == gid;
+	if (groups != small)
+		free(groups);
+	return found;
+}
+
+/*
+ * Who sets an access ACL and could not set the setgid bit (neither root nor of the file's group) takes it away, as
+ * chmod does. The kernel could say so (FUSE_SETXATTR_ACL_KILL_SGID), but libfuse does not pass it on. It holds the
+ * inode's lock meanwhile: group and mode stay as they are seen here.
+ */
+static bool kills_setgid(const struct front_request *request, fuse_ino_t ino, const char *name)
+{
+	const struct fuse_ctx *context = fuse_req_ctx(request->req);
+	struct stat attr;
+
+	if (context->uid == 0 || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0 ||
+	    fs_getattr(request->front->fs, ino, &attr) != 0 || (attr.st_mode & S_ISGID) == 0)
+		return false;
+	return attr.st_gid != context->gid && !has_group(request->req, attr.st_gid);
 }
 
 void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
@@ -45,7 +100,9 @@ void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char
 	int error;
 
 	front_begin(&request, req, FRONT_SETXATTR);
-	error = check_change(name);
+	error = check_change(request.front, name);
+	if (error == 0 && kills_setgid(&request, ino, name))
+		flags |= FS_XATTR_KILL_SETGID;
 	if (error == 0)
 		error = fs_setxattr(request.front->fs, ino, name, value, size, flags);
 	front_reply_error(&request, error);
@@ -57,7 +114,7 @@ void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	int error;
 
 	front_begin(&request, req, FRONT_REMOVEXATTR);
-	error = check_change(name);
+	error = check_change(request.front, name);
 	if (error == 0)
 		error = fs_removexattr(request.front->fs, ino, name);
 	front_reply_error(&request, error);
@@ -170,14 +227,16 @@ void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	struct front_request request;
 	char small[SMALL];
 	char *value;
+	int error;
 
 	front_begin(&request, req, FRONT_GETXATTR);
 	if (has_prefix(name, VIRTUAL_PREFIX)) {
 		get_virtual(&request, ino, name, size);
 		return;
 	}
-	if (has_prefix(name, "system.")) {
-		front_reply_error(&request, -EOPNOTSUPP);
+	error = check_name(request.front, name);
+	if (error != 0) {
+		front_reply_error(&request, error);
 		return;
 	}
 	size = min_u64(size, XATTR_SIZE_MAX);
@@ -190,8 +249,10 @@ void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 	put_room(value, small);
 }
 
+/* "trusted." is for CAP_SYS_ADMIN only; user 0 stands for it. */
 void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
+	const bool trusted = fuse_req_ctx(req)->uid == 0;
 	struct front_request request;
 	char small[SMALL];
 	char *names;
@@ -203,6 +264,6 @@ void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		front_reply_error(&request, -ENOMEM);
 		return;
 	}
-	reply_value(&request, size, names, fs_listxattr(request.front->fs, ino, names, size));
+	reply_value(&request, size, names, fs_listxattr(request.front->fs, ino, trusted, names, size));
 	put_room(names, small);
 }
