@@ -78,7 +78,7 @@ void pinfs_disconnect(struct pinfs *fs);
  *
  * -EINVAL: length 0, unknown flags, or flags that do not go together; -ERANGE: past the end of the file (without
  * EXTEND); -EBADF: not open, O_PATH, or not in the right mode; -ENODEV: not of this mount; -EISDIR, -EINVAL: no regular
- * file; -EPERM: immutable; -EROFS; -EAGAIN: NONBLOCK, and it would wait; -EDEADLK: what it would wait for waits for a
+ * file; -EPERM: to write to what is immutable or append-only; -EROFS; -EAGAIN: NONBLOCK, and it would wait; -EDEADLK: what it would wait for waits for a
  * pin of yours; -EINTR: a signal came while it waited (its handler without SA_RESTART), and nothing is pinned; -EBUSY:
  * EXCLUSIVE, and others' write pins stayed, or the mount's break_policy is fail; -ENOSPC; -ENOMEM: also, over the
  * mount's pin_limit, too many mappings, or no room for one more CACHED pin; -EMFILE: also, no number for the descriptor

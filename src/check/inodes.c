@@ -66,8 +66,10 @@ static const char *implausible(const struct fmt_inode *inode)
 		return "a time has more than 999999999 nanoseconds";
 	if (inode->nlink > FMT_LINK_MAX)
 		return "its link count is too high";
-	if ((inode->flags & ~FMT_INODE_INTENT) != 0)
+	if ((inode->flags & ~(FMT_INODE_INTENT | FMT_INODE_USER)) != 0)
 		return "unknown flags are set";
+	if ((inode->flags & FMT_INODE_USER & ~fmt_user_flags(inode->mode)) != 0)
+		return "it has a flag that its type does not take";
 	if (inode->body.height > FMT_MAP_HEIGHT_MAX || inode->xattrs.height > FMT_MAP_HEIGHT_MAX)
 		return "a map is too high";
 	if (S_ISREG(inode->mode)) {

@@ -61,7 +61,6 @@ int ctl_file_facts(const struct ctl *ctl, int fd, struct ctl_file_facts *ret_fac
 	if (makedev(attr.stx_dev_major, attr.stx_dev_minor) != ctl->options.device)
 		return -ENODEV;
 	facts.mode = attr.stx_mode;
-	facts.immutable = (attr.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
 	error = handle_of(fd, &facts.ino, &facts.generation);
 	if (error != 0)
 		return error;

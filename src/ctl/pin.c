@@ -24,7 +24,7 @@ static int check_flags(const struct ctl_request *request)
 	return 0;
 }
 
-/* The kernel lets through it what a load or a store would be. */
+/* The kernel lets through it what a load or a store would be. What the flags of the inode forbid fs_pin() knows. */
 static int check_access(const struct ctl_file_facts *facts, uint32_t flags)
 {
 	const int mode = facts->open_flags & O_ACCMODE;
@@ -37,9 +37,7 @@ static int check_access(const struct ctl_file_facts *facts, uint32_t flags)
 		return -EBADF;
 	if ((flags & WIRE_PIN_WRITE) == 0)
 		return 0;
-	if (mode != O_RDWR || (facts->open_flags & O_APPEND) != 0)
-		return -EBADF;
-	return facts->immutable ? -EPERM : 0;
+	return mode != O_RDWR || (facts->open_flags & O_APPEND) != 0 ? -EBADF : 0;
 }
 
 static uint32_t table_flags(uint32_t flags)

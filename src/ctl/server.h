@@ -398,7 +398,6 @@ struct ctl_file_facts {
 	uint32_t generation;
 	int open_flags; /* F_GETFL */
 	mode_t mode;
-	bool immutable;
 };
 /* What a received descriptor is of; makes no request to any mount. -ENODEV: not of ours; -EBADF. */
 int ctl_file_facts(const struct ctl *ctl, int fd, struct ctl_file_facts *ret_facts);

@@ -310,6 +310,16 @@ static_assert(offsetof(struct fmt_blob, bytes) == 64, "blob layout");
 
 /* inode.flags */
 #define FMT_INODE_INTENT 1u /* bytes [intent_start, intent_end) are to be freed and zeroed, then this bit cleared */
+/* Set by users (chattr(1)), of files and directories; nodump and noatime are inherited by all types. */
+#define FMT_INODE_IMMUTABLE 2u
+#define FMT_INODE_APPEND 4u
+#define FMT_INODE_NODUMP 8u
+#define FMT_INODE_NOATIME 16u
+#define FMT_INODE_SYNC 32u
+#define FMT_INODE_DIRSYNC 64u /* directories only */
+#define FMT_INODE_PROTECTED (FMT_INODE_IMMUTABLE | FMT_INODE_APPEND)
+#define FMT_INODE_ANY_TYPE (FMT_INODE_NODUMP | FMT_INODE_NOATIME)
+#define FMT_INODE_USER (FMT_INODE_PROTECTED | FMT_INODE_ANY_TYPE | FMT_INODE_SYNC | FMT_INODE_DIRSYNC)
 
 struct fmt_inode {
 	uint32_t magic; /* FMT_INODE_MAGIC; 0: a free slot */
@@ -495,6 +505,8 @@ bool fmt_group_valid(const struct fmt_group *group, const uint8_t pool_uuid[16],
 
 void fmt_inode_seal(struct fmt_inode *inode);
 bool fmt_inode_free(const struct fmt_inode *inode);
+/* The users' flags (FMT_INODE_USER) that an inode of this mode takes. */
+uint32_t fmt_user_flags(uint32_t mode);
 bool fmt_inode_valid(const struct fmt_inode *inode, uint64_t ino); /* magic, number, crc and plausible fields */
 
 void fmt_record_seal(struct fmt_record *record, uint32_t seed);

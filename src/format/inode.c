@@ -49,6 +49,13 @@ static bool map_plausible(const struct fmt_map *map, unsigned inline_records)
 	return map->height <= FMT_MAP_HEIGHT_MAX && map->count == 0 && map->root != 0;
 }
 
+uint32_t fmt_user_flags(uint32_t mode)
+{
+	if (S_ISDIR(mode))
+		return FMT_INODE_USER;
+	return S_ISREG(mode) ? FMT_INODE_USER & ~FMT_INODE_DIRSYNC : FMT_INODE_ANY_TYPE;
+}
+
 bool fmt_inode_valid(const struct fmt_inode *inode, uint64_t ino)
 {
 	return inode->magic == FMT_INODE_MAGIC && inode->ino == ino && inode->crc == inode_crc(inode) &&

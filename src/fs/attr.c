@@ -3,6 +3,7 @@
 #include "fs/acl.h"
 #include "fs/data.h"
 #include "fs/names.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <sys/sysmacros.h>
@@ -146,6 +147,21 @@ static void set_plain(void *arg, struct fmt_inode *inode)
 	set_times(inode, changes);
 }
 
+/* Times that become now are for whoever may write; others, modes and owners for whoever may change the inode. */
+static enum fs_change change_of(const struct fs_setattr *changes)
+{
+	const unsigned valid = changes->valid;
+
+	if ((valid & (FS_SET_MODE | FS_SET_UID | FS_SET_GID | FS_SET_SIZE)) != 0)
+		return FS_CHANGE_ANY;
+	if (changes->kernel_times)
+		return FS_CHANGE_ADD;
+	if ((valid & (FS_SET_ATIME | FS_SET_ATIME_NOW)) == FS_SET_ATIME ||
+	    (valid & (FS_SET_MTIME | FS_SET_MTIME_NOW)) == FS_SET_MTIME)
+		return FS_CHANGE_ANY;
+	return FS_CHANGE_ADD;
+}
+
 static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr *changes, struct fs_wait *wait,
 			struct stat *ret_attr)
 {
@@ -154,6 +170,8 @@ static int setattr_size(struct fs *fs, struct fs_inode *inode, struct fs_setattr
 	lock_rw_take_exclusive(&inode->layout);
 	lock_rw_take_exclusive(&inode->map);
 	error = fs_writable(fs);
+	if (error == 0)
+		error = fs_may_change(inode, change_of(changes));
 	if (error == 0)
 		error = fs_truncate(fs, inode, (uint64_t)changes->attr.st_size, set_plain, changes, wait);
 	if (error == 0)
@@ -172,6 +190,8 @@ static int setattr_plain(struct fs *fs, struct fs_inode *inode, struct fs_setatt
 
 	lock_rw_take_exclusive(lock);
 	error = fs_writable(fs);
+	if (error == 0)
+		error = fs_may_change(inode, change_of(changes));
 	if (error != 0)
 		goto drop;
 	/* An ACL that is rewritten takes pages to give as many back. */

@@ -1,5 +1,6 @@
 /* Copying between files, from mapped memory to mapped memory. */
 #include "fs/data.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 
@@ -51,6 +52,8 @@ static int copy_break(struct fs *fs, const struct pair *pair, uint64_t out, uint
 	/* Under the locks: an intent of one of the files may have failed while we waited. */
 	int error = fs_writable(fs);
 
+	if (error == 0)
+		error = fs_may_write(pair->out, out);
 	if (error != 0)
 		return error;
 	return fs_break(fs, pair->out, out >> FMT_BLOCK_SHIFT, fs_block_up(out + length), PIN_WRITE,

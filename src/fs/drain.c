@@ -24,7 +24,8 @@ uint64_t fs_pins_drain(struct fs *fs)
 	atomic_store(&pinning->draining, true);
 	pin_shutdown(fs->pins, deadline);
 	lock_mutex_take(&pinning->lock);
-	while (pinning->live > 0 && !pinning->drain_ended && error == 0)
+	/* After a shutdown nothing can be reaped: no end of a pin would be seen. */
+	while (pinning->live > 0 && !pinning->drain_ended && !fs_is_shut_down(fs) && error == 0)
 		error = pthread_cond_timedwait(&pinning->drained, &pinning->lock.mutex, &until);
 	left = pinning->live;
 	lock_mutex_drop(&pinning->lock);

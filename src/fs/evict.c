@@ -101,7 +101,7 @@ bool fs_evict(struct fs *fs, struct fs_inode *inode)
 		error = fs_unmap_blocks(fs, inode, 0, UINT64_MAX, NULL);
 	else
 		error = evict_all(fs, inode);
-	if (error != 0) {
+	if (error != 0 && !fs_is_shut_down(fs)) {
 		log_error("%s: freeing inode %" PRIu64 ", which has no name: %s: the next mount does it", fs->meta_path,
 			  inode->ino, strerror(-error));
 		(void)fs_failed(fs, error, "evicting", inode->ino);

@@ -1,5 +1,6 @@
 /* fallocate(2): preallocation (fill.c), hole punching (intent.c), zeroing of ranges (zero_range.c). */
 #include "fs/fill.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <linux/falloc.h>
@@ -46,6 +47,8 @@ static int add_blocks(struct fs *fs, struct fs_inode *file, uint64_t start, uint
 	/* Under the lock: an intent of this file may have failed while we waited. */
 	int error = fs_writable(fs);
 
+	if (error == 0)
+		error = fs_may_change(file, FS_CHANGE_ADD);
 	return error != 0 ? error : allocate_range(fs, file, start, end, size);
 }
 
@@ -59,6 +62,8 @@ static int take_blocks(struct fs *fs, struct fs_inode *file, int mode, uint64_t 
 	/* Behind the end the last block holds zeros: a punch up to the end takes that block as a whole. */
 	if (punch && end >= file->media->size)
 		end = max_u64(end, align_up(file->media->size, FMT_BLOCK_SIZE));
+	if (error == 0)
+		error = fs_may_change(file, FS_CHANGE_ANY);
 	if (error == 0)
 		error = fs_break(fs, file, start >> FMT_BLOCK_SHIFT, fs_block_up(end), PIN_UNMAP, wait);
 	if (error != 0)

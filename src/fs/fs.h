@@ -30,6 +30,11 @@ struct fs_options {
 	const char *const *data_paths; /* `-o data=`: where moved parts are, matched by their header's uuid */
 	size_t data_count;
 	bool read_only;
+	/*
+	 * Whoever opens a file asks fs_may_open() first: so inodes can be made immutable and append-only. A pool that
+	 * has such inodes turns it on by itself.
+	 */
+	bool inode_flags;
 	bool skip_probe; /* tests only: trust the pool without the child process */
 };
 
@@ -41,6 +46,13 @@ int fs_open(const struct fs_options *options, struct fs **ret_fs, struct message
 /* No operation may be in progress. Forgets all look-ups, evicts what is unlinked, marks the pool clean. */
 void fs_close(struct fs *fs);
 bool fs_read_only(const struct fs *fs);
+bool fs_honours_flags(const struct fs *fs); /* fs_options.inode_flags, or the pool has turned it on */
+/*
+ * Stops everything but forgetting: every operation answers -EIO, nothing more is written, holders of pins are told and
+ * there are no new pins. As after a power cut the next mount recovers. Any thread; no way back (shutdown.c).
+ */
+void fs_shut_down(struct fs *fs);
+bool fs_is_shut_down(const struct fs *fs);
 void fs_pool_uuid(const struct fs *fs, uint8_t ret_uuid[16]);
 
 /* ---- Look-up counts (inode.c) ---- */
@@ -83,12 +95,29 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr);
 #define FS_SET_UNPRIVILEGED 512u /* setuid goes, and setgid if the group may execute it; not of a directory */
 struct fs_setattr {
 	unsigned valid;
+	bool kernel_times; /* the kernel tells of times that it has kept: not a change of somebody's own */
 	struct stat attr;
 };
 /* All of it in one transaction, a size change included. -EFBIG, -EISDIR, -EINVAL, -ENOSPC, -EROFS. */
 int fs_setattr(struct fs *fs, uint64_t ino, const struct fs_setattr *changes, struct fs_wait *wait,
 	       struct stat *ret_attr);
 int fs_statfs(struct fs *fs, struct statvfs *ret_statfs);
+
+/* ---- Inode flags (flags.c, protect.c): FS_IMMUTABLE_FL and others of <linux/fs.h> ---- */
+
+struct fs_flags {
+	unsigned flags;
+	uint32_t generation;
+};
+int fs_get_flags(struct fs *fs, uint64_t ino, struct fs_flags *ret_flags);
+/*
+ * Those of `mask` become `flags`. -EPERM: `cred` is neither root nor the owner, or not root for immutable and
+ * append-only, or the inode stays immutable. -EOPNOTSUPP: a flag that there is not, or not for this type, or one that
+ * would not be honoured (fs_options.inode_flags).
+ */
+int fs_set_flags(struct fs *fs, uint64_t ino, unsigned flags, unsigned mask, const struct fs_cred *cred);
+/* `flags`: of open(2). -EPERM: immutable, or append-only without O_APPEND. */
+int fs_may_open(struct fs *fs, uint64_t ino, int flags, bool *ret_append_only);
 
 /* ---- Names (namei.c, rename.c, readdir.c) ---- */
 

@@ -135,6 +135,8 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 	/* Reserved numbers are the filesystem's own: no name leads to them. */
 	if (ino != FMT_INO_ROOT && ino < FMT_INO_FIRST_FREE)
 		return -ESTALE;
+	if (fs_is_shut_down(fs))
+		return -EIO;
 	lock_mutex_take(&shard->lock);
 	inode = shard_find(shard, ino);
 	if (inode == NULL)

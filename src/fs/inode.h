@@ -50,6 +50,8 @@ struct fs {
 	struct region_part **part; /* by number */
 	unsigned parts;
 	bool read_only;
+	bool inode_flags; /* inodes may be immutable or append-only: opens are asked for */
+	atomic_bool shut_down; /* by request; `damaged` is set too */
 	atomic_bool damaged; /* a failure left memory and media apart: only reading is left */
 	char *meta_path;
 	struct lock_mutex rename; /* LOCK_RENAME */
@@ -99,7 +101,13 @@ struct timespec fs_now(void);
 /* Fills an entry for the kernel and raises the look-up count; takes the attribute lock shared. */
 void fs_entry_fill(struct fs *fs, struct fs_inode *inode, struct fs_entry *ret_entry);
 
-/* mount.c: -EROFS if nothing may be changed. Called first by everything that changes something. */
+/* flags.c: FS_IMMUTABLE_FL and others; the caller holds the attribute lock, shared at least. */
+unsigned fs_inode_flags(const struct fs_inode *inode);
+/* FMT_INODE_: what a new inode of this mode takes over from its directory. */
+uint32_t fs_flags_inherited(const struct fmt_inode *parent, uint32_t mode);
+
+/* mount.c: -EROFS if nothing may be changed, -EIO if it was shut down. Called first by everything that changes
+ * something. */
 int fs_writable(struct fs *fs);
 /* Records what a commit's failure means: passes -errno on, and stops writing after -EUCLEAN or -EIO (logged once). */
 int fs_failed(struct fs *fs, int error, const char *operation, uint64_t ino);

@@ -26,7 +26,9 @@ void fs_pool_uuid(const struct fs *fs, uint8_t ret_uuid[16])
 
 int fs_writable(struct fs *fs)
 {
-	return fs_read_only(fs) ? -EROFS : 0;
+	if (!fs_read_only(fs))
+		return 0;
+	return fs_is_shut_down(fs) ? -EIO : -EROFS;
 }
 
 int fs_failed(struct fs *fs, int error, const char *operation, uint64_t ino)
@@ -50,6 +52,7 @@ static int fs_create(struct fs **ret_fs)
 	if (fs == NULL)
 		return -ENOMEM;
 	atomic_init(&fs->damaged, false);
+	atomic_init(&fs->shut_down, false);
 	/* Not writable: what holes read as can never become anything else. */
 	fs->zeros = mmap(NULL, FS_ZEROS_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (fs->zeros == MAP_FAILED) {
@@ -216,6 +219,8 @@ static int pool_open(struct fs *fs, const struct fs_options *options, struct mes
 		error = pool_scan(fs, &recovery, message);
 	if (error == 0)
 		fs_pinning_sized(fs);
+	/* Flags that are set are honoured, whatever this mount was told. */
+	fs->inode_flags = options->inode_flags || recovery.protected;
 	if (error == 0 && !fs->read_only)
 		error = pool_start(fs, &recovery, message);
 	fs_recovery_fini(&recovery);

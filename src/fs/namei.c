@@ -1,6 +1,7 @@
 /* Names: look-up, making, linking and removing. Lock order per operation: README.md. */
 #include "fs/acl.h"
 #include "fs/names.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <string.h>
@@ -182,6 +183,9 @@ static int addition_check(struct fs *fs, const struct addition *add)
 	error = meta_entry_find(fs->meta, add->directory->media, add->name, add->length, &entry);
 	if (error != -ENOENT)
 		return error == 0 ? -EEXIST : error;
+	error = fs_may_change(add->directory, FS_CHANGE_ADD);
+	if (error != 0)
+		return error;
 	if (add->subdirectory && add->directory->media->nlink >= FMT_LINK_MAX)
 		return -EMLINK;
 	return 0;
@@ -262,6 +266,7 @@ static void make_fill(struct fmt_inode *media, const struct fs_make *make, const
 	media->uid = cred->uid;
 	media->gid = cred->gid;
 	media->nlink = 1;
+	media->flags = fs_flags_inherited(parent, media->mode);
 	if ((parent->mode & S_ISGID) != 0)
 		media->gid = parent->gid;
 	if (S_ISDIR(media->mode)) {
@@ -374,6 +379,9 @@ static int link_locked(struct fs *fs, const struct addition *add, struct fs_inod
 	/* Its last name is gone: it is an orphan, and stays one. */
 	if (file->media->nlink == 0)
 		return -ENOENT;
+	error = fs_may_change(file, FS_CHANGE_ANY);
+	if (error != 0)
+		return error;
 	if (file->media->nlink >= FMT_LINK_MAX)
 		return -EMLINK;
 	error = meta_begin(fs->meta, 0, &tx);
@@ -441,12 +449,14 @@ static int remove_child(struct fs *fs, struct fs_inode *directory, const char *n
 {
 	struct lock_rw *lock = fs_inode_attr_lock(child);
 	struct meta_tx *tx;
-	int error = 0;
+	int error = fs_may_change(directory, FS_CHANGE_ANY);
 
 	lock_rw_take_exclusive(lock);
-	if (fs_inode_is_dir(child) && child->media->size > 0)
+	if (error == 0)
+		error = fs_may_change(child, FS_CHANGE_ANY);
+	if (error == 0 && fs_inode_is_dir(child) && child->media->size > 0)
 		error = -ENOTEMPTY;
-	else if (child->media->nlink == 0 || (fs_inode_is_dir(child) && directory->media->nlink < 3))
+	else if (error == 0 && (child->media->nlink == 0 || (fs_inode_is_dir(child) && directory->media->nlink < 3)))
 		error = fs_failed(fs, -EUCLEAN, "remove", child->ino);
 	if (error == 0)
 		error = meta_begin(fs->meta, META_TX_RESERVE, &tx);

@@ -7,6 +7,7 @@
  *                    +--+------------------------+
  */
 #include "fs/pinning.h"
+#include "fs/protect.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -63,6 +64,8 @@ static int check_request(struct fs *fs, const struct fs_pin_request *request)
 		return -EINVAL;
 	if (add_overflows(request->offset, request->length, &end) || end > FMT_FILE_SIZE_MAX)
 		return -EFBIG;
+	if (fs_is_shut_down(fs))
+		return -ESHUTDOWN;
 	if (atomic_load(&fs->damaged) || (write && fs->read_only))
 		return -EROFS;
 	return 0;
@@ -86,6 +89,9 @@ static int check_file(struct fs_inode *file, const struct fs_pin_request *reques
 
 	if (file->media->generation != request->generation)
 		return -ESTALE;
+	/* Stores can be anywhere. What is granted already stays its holder's. */
+	if ((request->flags & PIN_FLAG_WRITE) != 0 && fs_may_change(file, FS_CHANGE_ANY) != 0)
+		return -EPERM;
 	lock_rw_take_shared(&file->map);
 	size = file->media->size;
 	lock_rw_drop(&file->map);

@@ -129,7 +129,8 @@ struct fs_pin_request {
  * 0: granted, durable; request->ret_id is it. A pin has no address outside of the filesystem: it may be dropped at any
  * time, by its process' death or (cached) by a break. -EINPROGRESS: `resume` will be called. -EAGAIN (NONBLOCK),
  * -EDEADLK, -EINTR, -EBUSY, -ESHUTDOWN, -ERANGE (past the end, without EXTEND), -EINVAL (length 0, or flags), -EFBIG,
- * -ENOSPC, -ENOMEM (also the user's limit), -ESTALE (no such file), -EROFS, -EPERM (immutable).
+ * -ENOSPC, -ENOMEM (also the user's limit), -ESTALE (no such file), -EROFS, -EPERM (to write
+ * to what is immutable or append-only).
  */
 int fs_pin(struct fs *fs, struct fs_pin_request *request);
 /* -ENOENT: the holder has no such pin. */

@@ -200,7 +200,7 @@ static void reap_run(struct fs *fs, uint64_t phys, uint64_t length)
 		for (size_t i = 0; error == 0 && i < pieces.count; i++)
 			error = fs_free_blocks(fs, &limbo, &pieces.extent[i]);
 	}
-	if (error != 0 && error != -EROFS) {
+	if (error != 0 && error != -EROFS && !fs_is_shut_down(fs)) {
 		log_error("%s: taking blocks out of limbo: %s: they stay there until the next mount", fs->meta_path,
 			  strerror(-error));
 		(void)fs_failed(fs, error, "taking blocks out", FMT_INO_LIMBO);

@@ -30,6 +30,8 @@ int fs_recovery_note(struct fs_recovery *recovery, const struct fmt_inode *inode
 		return 0; /* reserved inodes have no links */
 	if (inode->nlink == 0)
 		return list_add(&recovery->orphans, inode->ino);
+	if ((inode->flags & FMT_INODE_PROTECTED) != 0)
+		recovery->protected = true;
 	if (inode->flags & FMT_INODE_INTENT)
 		error = list_add(&recovery->intents, inode->ino);
 	if (error == 0 && S_ISREG(inode->mode) && inode->size % FMT_BLOCK_SIZE != 0)

@@ -5,6 +5,7 @@
 
 #include "format/format.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct fs_ino_list {
 struct fs_recovery {
 	struct fs_ino_list orphans; /* nlink 0: evicted */
 	struct fs_ino_list intents; /* FMT_INODE_INTENT and links: carried out */
+	bool protected; /* an inode is immutable or append-only */
 	struct fs_ino_list tails; /* regular files that end inside a block: bytes from there to the block's end */
 };
 

@@ -11,6 +11,7 @@
  * an ancestor of the other parent (the "trap", found by walking up before any directory is locked) is refused unlocked.
  */
 #include "fs/names.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -218,11 +219,27 @@ static int links_check(const struct side *side)
 	return 0;
 }
 
+/* A name goes from the one directory and comes to the other; what has the names becomes another thing's child. */
+static int protection_check(const struct renaming *r)
+{
+	const struct fs_inode *victim = r->to.child;
+	int error = fs_may_change(r->from.directory, FS_CHANGE_ANY);
+
+	if (error == 0)
+		error = fs_may_change(r->to.directory, victim != NULL ? FS_CHANGE_ANY : FS_CHANGE_ADD);
+	if (error == 0)
+		error = fs_may_change(r->from.child, FS_CHANGE_ANY);
+	return error != 0 || victim == NULL ? error : fs_may_change(victim, FS_CHANGE_ANY);
+}
+
 /* All is locked. */
 static int final_check(struct renaming *r)
 {
 	const struct fs_inode *victim = r->to.child;
-	int error;
+	int error = protection_check(r);
+
+	if (error != 0)
+		return error;
 
 	if (victim != NULL && victim->media->nlink == 0)
 		return -EUCLEAN;

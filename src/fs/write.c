@@ -8,6 +8,7 @@
  * data.md argues the order.
  */
 #include "fs/data.h"
+#include "fs/protect.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -366,9 +367,11 @@ static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char 
 	struct iovec iov = {.iov_base = (void *)data, .iov_len = end - offset};
 	struct fs_source source = {.iov = &iov};
 	bool done = false;
-	int error;
+	int error = 0;
 
-	error = write_in_place(fs, file, data, offset, end, keep_times, &done);
+	/* Layout is held: the flags stay. Where nothing may be overwritten the size decides, under the map lock. */
+	if (fs_may_change(file, FS_CHANGE_ANY) == 0)
+		error = write_in_place(fs, file, data, offset, end, keep_times, &done);
 	if (error != 0)
 		return error;
 	if (done) {
@@ -376,7 +379,9 @@ static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char 
 		return 0;
 	}
 	lock_rw_take_exclusive(&file->map);
-	error = fs_write_step(fs, file, &source, offset, end, keep_times, ret_end);
+	error = fs_may_write(file, offset);
+	if (error == 0)
+		error = fs_write_step(fs, file, &source, offset, end, keep_times, ret_end);
 	lock_rw_drop(&file->map);
 	return error;
 }
@@ -399,6 +404,19 @@ static int write_break(struct fs *fs, struct fs_inode *file, uint64_t offset, ui
 	return pin_any_exclusive(fs->pins) && pin_conflict(fs->pins, file->ino, first, last) ? -EIO : 0;
 }
 
+/*
+ * The kernel that keeps writes writes back whole pages, that of an append too: of an append-only file what is there
+ * already stays as it is, and only what is behind the end is taken. Layout held shared.
+ */
+static void skip_written(struct fs_inode *file, uint64_t *position, uint64_t end)
+{
+	if (fs_may_change(file, FS_CHANGE_ADD) != 0 || fs_may_change(file, FS_CHANGE_ANY) == 0)
+		return;
+	lock_rw_take_shared(&file->map);
+	*position = min_u64(end, max_u64(*position, file->media->size));
+	lock_rw_drop(&file->map);
+}
+
 static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned char *data, size_t size, uint64_t offset,
 			  const struct writer *writer)
 {
@@ -411,6 +429,8 @@ static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned c
 	error = fs_writable(fs);
 	if (error == 0)
 		error = write_break(fs, file, offset, end, writer);
+	if (error == 0 && writer->keep_times)
+		skip_written(file, &position, end);
 	while (position < end && error == 0)
 		error = write_some(fs, file, data + (position - offset), position,
 				   min_u64(end, position + FS_STEP_BYTES), writer->keep_times, &position);

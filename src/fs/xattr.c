@@ -4,6 +4,7 @@
  */
 #include "fs/acl.h"
 #include "fs/names.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <string.h>
@@ -109,6 +110,8 @@ static int xattr_change(struct fs *fs, uint64_t ino, const struct change *change
 	lock = fs_inode_attr_lock(inode);
 	lock_rw_take_exclusive(lock);
 	error = fs_writable(fs);
+	if (error == 0)
+		error = fs_may_change(inode, FS_CHANGE_ANY);
 	if (error != 0)
 		goto drop;
 	error = meta_begin(fs->meta, remove ? META_TX_RESERVE : 0, &tx);

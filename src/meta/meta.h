@@ -123,7 +123,12 @@ int meta_part_set_path(struct meta *meta, uint32_t number, const char *path);
 
 struct meta_tx; /* of the calling thread; one at a time */
 
-/* -ENOSPC: no inode slot or page left; -ENOMEM. */
+/*
+ * No transaction begins from now on (-EIO), as after a power cut; those that have begun may commit. Any thread, no way
+ * back.
+ */
+void meta_stop(struct meta *meta);
+/* -ENOSPC: no inode slot or page left; -ENOMEM; -EIO: stopped. */
 int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx);
 /* Durable and visible on return. On error nothing has changed, as after meta_abort(). Ends the transaction either way.
  */

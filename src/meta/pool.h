@@ -40,6 +40,7 @@ struct meta {
 	bool copy; /* opened as a private copy */
 	bool keep; /* nothing on media may be changed at open */
 	bool scanned;
+	atomic_bool stopped; /* no transaction begins any more */
 	unsigned char **group; /* address of each group's first frame */
 	struct group_state *state;
 	struct space_shard shard[SPACE_SHARDS];

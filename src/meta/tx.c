@@ -130,12 +130,19 @@ static int begin_pmemobj(struct meta *meta)
 	return -error;
 }
 
+void meta_stop(struct meta *meta)
+{
+	atomic_store(&meta->stopped, true);
+}
+
 int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
 {
 	struct meta_tx *tx;
 	int error;
 
 	assert(meta->scanned);
+	if (atomic_load_explicit(&meta->stopped, memory_order_relaxed))
+		return -EIO;
 	tx = malloc(sizeof(*tx));
 	if (tx == NULL)
 		return -ENOMEM;
