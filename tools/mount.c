@@ -25,6 +25,7 @@ static const char help_text[] =
 	"     cache=auto               the kernel caches, and writes through (default)\n"
 	"     cache=none               every read and write goes to the daemon; no shared mmap\n"
 	"     cache=writeback          the kernel caches, and writes back later\n"
+	"     inode_flags              files may be immutable or append-only (chattr +i, +a); opens cost a round trip\n"
 	"     data=PATH                where a data part is that was moved; repeatable\n"
 	"     nonempty                 mount over a directory that is not empty\n"
 	"     allow_other              other users may use the mount (default for root; noallow_other)\n"

@@ -303,14 +303,20 @@ static void print_pins(const json_t *status)
 		       number_at(pins, "lost_blocks"));
 }
 
+static const char *state_text(const json_t *status)
+{
+	if (json_is_true(json_object_get(status, "shut_down")))
+		return "shut down";
+	return json_is_true(json_object_get(status, "read_only")) ? "read-only" : "read-write";
+}
+
 static void print_status(const char *path, const json_t *status)
 {
 	uint64_t up = number_at(status, "uptime_seconds");
 
 	printf("%s: pinfs %s, cache=%s, %s, daemon %" PRIu64 ", up %" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "\n\n", path,
-	       string_at(status, "version"), string_at(status, "cache"),
-	       json_is_true(json_object_get(status, "read_only")) ? "read-only" : "read-write",
-	       number_at(status, "pid"), up / 3600, up / 60 % 60, up % 60);
+	       string_at(status, "version"), string_at(status, "cache"), state_text(status), number_at(status, "pid"),
+	       up / 3600, up / 60 % 60, up % 60);
 	print_space(status);
 	print_parts(status);
 	print_pins(status);

@@ -47,6 +47,7 @@ static int open_pool(struct instance *instance, struct message *message)
 		.data_paths = (const char *const *)instance->options->data_paths,
 		.data_count = instance->options->data_count,
 		.read_only = instance->options->read_only,
+		.inode_flags = instance->options->inode_flags || instance->options->cache == FRONT_CACHE_NONE,
 	};
 	unsigned attempt = 0;
 	int error;
@@ -264,6 +265,9 @@ static int serve(struct instance *instance, int *pipe_fd, struct message *messag
 
 	if (note.text[0] == '\0')
 		note_durability(instance, &note);
+	if (!instance->options->inode_flags && instance->options->cache != FRONT_CACHE_NONE &&
+	    fs_honours_flags(instance->fs))
+		log_info("%s: has immutable or append-only files: mounted with inode_flags", instance->meta_path);
 	if (*pipe_fd >= 0)
 		error = tell(pipe_fd, 0, &note);
 	else if (note.text[0] != '\0')

@@ -153,6 +153,14 @@ static int apply_ro(struct daemon_options *options, const struct word *word, str
 	return 0;
 }
 
+static int apply_inode_flags(struct daemon_options *options, const struct word *word, struct message *message)
+{
+	(void)word;
+	(void)message;
+	options->inode_flags = true;
+	return 0;
+}
+
 static int apply_nonempty(struct daemon_options *options, const struct word *word, struct message *message)
 {
 	(void)word;
@@ -262,6 +270,7 @@ static const struct option_rule {
 	{"pin_access", VALUE, apply_pin_access},
 	{"pin_limit", VALUE, apply_pin_limit},
 	{"data", VALUE, apply_data},
+	{"inode_flags", NO_VALUE, apply_inode_flags},
 	{"ro", NO_VALUE, apply_ro},
 	{"rw", NO_VALUE, apply_ro},
 	{"nonempty", NO_VALUE, apply_nonempty},

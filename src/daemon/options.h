@@ -25,6 +25,7 @@ enum daemon_pin_access {
 struct daemon_options {
 	enum front_cache cache;
 	bool read_only;
+	bool inode_flags; /* immutable and append-only are honoured: each open is asked for */
 	bool remount; /* changes a mount that is there */
 	unsigned long flags_set, flags_cleared; /* MS_: of the kernel's flags, those that were asked for, or for not */
 	bool nonempty; /* mount over a directory that is not empty */

@@ -55,6 +55,17 @@ static void setattr_answer(struct front_waitable *waitable, ssize_t result)
 		front_reply_attr(&waitable->request, &waitable->attr);
 }
 
+/*
+ * With its writeback cache the kernel keeps mtime and ctime by itself and sends them as values, those of utime(path,
+ * NULL) too. So a new mtime alone cannot be told from its own.
+ */
+static bool is_of_kernel(unsigned valid)
+{
+	const unsigned atime = valid & (FS_SET_ATIME | FS_SET_ATIME_NOW);
+
+	return (valid & ~(FS_SET_ATIME | FS_SET_ATIME_NOW)) == (FS_SET_MTIME | FS_SET_CTIME) && atime != FS_SET_ATIME;
+}
+
 void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct front_waitable waitable = {
@@ -66,6 +77,8 @@ void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set
 
 	(void)fi;
 	front_begin(&waitable.request, req, FRONT_SETATTR);
+	waitable.changes.kernel_times =
+		waitable.request.front->cache == FRONT_CACHE_WRITEBACK && is_of_kernel(waitable.changes.valid);
 	front_run(&waitable);
 }
 

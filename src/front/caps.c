@@ -50,6 +50,12 @@ static bool cached(const struct front *front)
 	return front->cache != FRONT_CACHE_NONE;
 }
 
+/* Opens are to be refused where an inode may be protected. */
+static bool opens_freely(const struct front *front)
+{
+	return cached(front) && !fs_honours_flags(front->fs);
+}
+
 static bool uncached(const struct front *front)
 {
 	return front->cache == FRONT_CACHE_NONE;
@@ -79,13 +85,14 @@ static const struct cap caps[] = {
 	{FUSE_CAP_EXPLICIT_INVAL_DATA, NULL, 0, NULL},
 	{FUSE_CAP_ASYNC_DIO, NULL, 0, NULL},
 	{FUSE_CAP_WRITEBACK_CACHE, written_back, GRANTED(writeback), "cache=auto is used"},
-	{FUSE_CAP_NO_OPEN_SUPPORT, cached, GRANTED(no_open), NULL},
+	{FUSE_CAP_NO_OPEN_SUPPORT, opens_freely, GRANTED(no_open), NULL},
 	{FUSE_CAP_NO_OPENDIR_SUPPORT, cached, GRANTED(no_opendir), NULL},
 	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, GRANTED(shared_mmap), "no shared mmap(2) with cache=none"},
 	{KILLPRIV, NULL, GRANTED(killpriv), "each write through the kernel's cache costs a second request"},
 	{FUSE_CAP_SETXATTR_EXT, NULL, GRANTED(setxattr_ext), NULL},
 	{FUSE_CAP_POSIX_ACL, NULL, GRANTED(acl), "no POSIX ACLs"},
 	{FUSE_CAP_DONT_MASK, NULL, 0, NULL},
+	{FUSE_CAP_IOCTL_DIR, NULL, 0, NULL},
 };
 
 /*

@@ -83,15 +83,19 @@ static void *write_back_everything(void *arg)
 	if (fs_visit_known_files(front->fs, invalidate_file, front) != 0)
 		log_warning("%s: cached data may not have been written back", front->mountpoint);
 	atomic_store(&front->cleaner.written_back, true);
+	if (front->cleaner.then != NULL)
+		front->cleaner.then(front->cleaner.then_arg);
 	return NULL;
 }
 
-int front_write_back(struct front *front)
+int front_write_back_then(struct front *front, void (*then)(void *arg), void *arg)
 {
 	int error;
 
-	if (front->cleaner.started)
+	if (atomic_exchange(&front->cleaner.claimed, true))
 		return -EBUSY;
+	front->cleaner.then = then;
+	front->cleaner.then_arg = arg;
 	atomic_store(&front->cleaner.written_back, false);
 	error = pthread_create(&front->cleaner.thread, NULL, write_back_everything, front);
 	front->cleaner.started = error == 0;
@@ -101,6 +105,16 @@ int front_write_back(struct front *front)
 bool front_written_back(const struct front *front)
 {
 	return atomic_load(&front->cleaner.written_back);
+}
+
+int front_write_back(struct front *front)
+{
+	/* There is nothing to be had any more: writes are answered with EIO. */
+	if (fs_is_shut_down(front->fs)) {
+		atomic_store(&front->cleaner.written_back, true);
+		return 0;
+	}
+	return front_write_back_then(front, NULL, NULL);
 }
 
 #define STOP_SECONDS 5

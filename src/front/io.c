@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 /*
  * Bytes that one request copies at most; callers go on. The answer's count has 32 bits, and no signal ends a request
@@ -24,21 +25,36 @@ void front_file_opened(const struct front *front, struct fuse_file_info *fi)
 }
 
 /*
- * Without caches each open file needs FOPEN_DIRECT_IO, so opens are answered. With them nothing lives in a handle, and
- * ENOSYS ends the questions: open and close cost no round trip any more. O_TRUNC comes as a setattr, because init
- * clears FUSE_CAP_ATOMIC_O_TRUNC: without that it would vanish.
+ * Without caches each open file needs FOPEN_DIRECT_IO, so opens are answered; and where inodes may be immutable or
+ * append-only, because opens for writing are refused then. Else nothing lives in a handle, and ENOSYS ends the
+ * questions: open and close cost no round trip any more. O_TRUNC comes as a setattr, because init clears
+ * FUSE_CAP_ATOMIC_O_TRUNC: without that it would vanish.
+ *
+ * Whoever writes to an append-only file does it past the cache: in the cache, by mmap or after F_SETFL took O_APPEND
+ * away, it could change what is there, and see that as done. Not with cache=writeback: there the kernel would never
+ * show the new mtime. What it then writes back of what was there is left out (fs_write_back).
  */
 void front_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct front_request request;
+	bool append_only;
+	int error;
 
-	(void)ino;
 	front_begin(&request, req, FRONT_OPEN);
 	if (request.front->no_open) {
 		front_reply_error(&request, -ENOSYS);
 		return;
 	}
+	error = fs_may_open(request.front->fs, ino, fi->flags, &append_only);
+	if (error != 0) {
+		front_reply_error(&request, error);
+		return;
+	}
 	front_file_opened(request.front, fi);
+	if (append_only && (fi->flags & O_ACCMODE) != O_RDONLY && request.front->cache == FRONT_CACHE_AUTO) {
+		fi->direct_io = 1;
+		fi->fh = FRONT_FH_PAST_CACHE;
+	}
 	front_reply_open(&request, fi);
 }
 
@@ -69,6 +85,35 @@ static ssize_t write_once(struct front_waitable *waitable, struct fs_wait *wait)
 			wait);
 }
 
+/* A write whose pages the kernel is asked to drop before it is answered. */
+struct front_written {
+	struct front_request request;
+	size_t length;
+};
+
+static void dropped(void *arg)
+{
+	struct front_written *written = arg;
+
+	front_reply_written(&written->request, written->length);
+	free(written);
+}
+
+/*
+ * Others may have the file open through the cache, and older kernels (before 6.6) leave them the page that the old end
+ * was in.
+ */
+static bool drop_pages(const struct front_waitable *waitable, size_t length)
+{
+	struct front_written *written = malloc(sizeof(*written));
+
+	if (written == NULL)
+		return false;
+	*written = (struct front_written){.request = waitable->request, .length = length};
+	front_invalidate(waitable->request.front, waitable->ino, (uint64_t)waitable->offset, length, dropped, written);
+	return true;
+}
+
 static void write_answer(struct front_waitable *waitable, ssize_t result)
 {
 	if (result < 0) {
@@ -76,6 +121,8 @@ static void write_answer(struct front_waitable *waitable, ssize_t result)
 		return;
 	}
 	front_stats_bytes(&waitable->request.front->stats, waitable->request.op, (uint64_t)result);
+	if (waitable->past_cache && result > 0 && drop_pages(waitable, (size_t)result))
+		return;
 	front_reply_written(&waitable->request, (size_t)result);
 }
 
@@ -94,6 +141,7 @@ void front_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, 
 		.offset = offset,
 		/* Asynchronous ones come as any other, but for this. */
 		.background = (fi->flags & O_DIRECT) != 0,
+		.past_cache = fi->fh == FRONT_FH_PAST_CACHE,
 	};
 	struct front *front;
 
@@ -121,7 +169,7 @@ void front_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	(void)datasync;
 	(void)fi;
 	front_begin(&request, req, FRONT_FSYNC);
-	front_reply_error(&request, 0);
+	front_reply_error(&request, fs_is_shut_down(request.front->fs) ? -EIO : 0);
 }
 
 static ssize_t fallocate_once(struct front_waitable *waitable, struct fs_wait *wait)

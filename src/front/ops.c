@@ -36,4 +36,5 @@ const struct fuse_lowlevel_ops front_ops = {
 	.getxattr = front_getxattr,
 	.listxattr = front_listxattr,
 	.removexattr = front_removexattr,
+	.ioctl = front_ioctl,
 };

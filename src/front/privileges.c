@@ -4,7 +4,7 @@
  *
  *                        agreed: HANDLE_KILLPRIV_V2           else
  *   write, cached        mode: here, if the kernel says so    the kernel, by getxattr and setattr
- *   write, cache=none    here                                 here; uid 0 stands for CAP_FSETID
+ *   write, past cache    here                                 here; uid 0 stands for CAP_FSETID
  *   fallocate, copy      mode: here; uid 0 as above           the kernel
  *   truncate, chown      mode: with the change (attr.c)       the kernel
  *
@@ -15,7 +15,7 @@
 
 unsigned front_write_drops(struct front *front, fuse_req_t req, const struct fuse_file_info *fi)
 {
-	const bool direct = front->cache == FRONT_CACHE_NONE;
+	const bool direct = front->cache == FRONT_CACHE_NONE || fi->fh == FRONT_FH_PAST_CACHE;
 	unsigned which = direct ? FS_DROP_CAPABILITY : 0;
 
 	if (front->killpriv ? front_kill_asked(fi) : direct && fuse_req_ctx(req)->uid != 0)

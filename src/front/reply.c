@@ -107,6 +107,11 @@ void front_reply_statfs(struct front_request *request, const struct statvfs *sta
 	answered(request, fuse_reply_statfs(request->req, statfs));
 }
 
+void front_reply_ioctl(struct front_request *request, const void *data, size_t length)
+{
+	answered(request, fuse_reply_ioctl(request->req, 0, data, length));
+}
+
 void front_reply_length(struct front_request *request, size_t length)
 {
 	answered(request, fuse_reply_xattr(request->req, length));

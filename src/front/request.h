@@ -53,9 +53,12 @@ struct front_upcalls {
 /* clean.c: the thread that has the kernel write back all its dirty pages. */
 struct front_cleaner {
 	pthread_t thread;
-	bool started; /* by front_write_back(); read after the loop */
+	atomic_bool claimed; /* by the one who may start it */
+	bool started; /* by front_write_back_then(); read after the loop */
 	atomic_bool stopping;
 	atomic_bool written_back; /* since front_write_back() was called */
+	void (*then)(void *arg); /* called by the thread at its end; NULL: nothing */
+	void *then_arg;
 };
 
 struct front {
@@ -107,6 +110,7 @@ void front_reply_written(struct front_request *request, size_t length);
 void front_reply_offset(struct front_request *request, off_t offset);
 void front_reply_link(struct front_request *request, const char *target);
 void front_reply_statfs(struct front_request *request, const struct statvfs *statfs);
+void front_reply_ioctl(struct front_request *request, const void *data, size_t length);
 /* Answers a question for a length, of a value or a list of xattrs. */
 void front_reply_length(struct front_request *request, size_t length);
 
@@ -139,6 +143,7 @@ void front_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 void front_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 
 /* io.c */
+#define FRONT_FH_PAST_CACHE 1u /* fi->fh of a file that was opened with FOPEN_DIRECT_IO although there is a cache */
 void front_file_opened(const struct front *front, struct fuse_file_info *fi);
 void front_open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
@@ -160,6 +165,7 @@ struct front_waitable {
 	ssize_t (*operate)(struct front_waitable *waitable, struct fs_wait *wait);
 	void (*answer)(struct front_waitable *waitable, ssize_t result);
 	unsigned drops; /* FS_DROP_*: what is taken from the file before */
+	bool past_cache; /* a write that the kernel's cache does not know of */
 	bool background; /* the kernel may count it among those that it keeps under way at a time */
 	void *owned; /* a copy of `data`, once it waits */
 	const char *data; /* of a write */
@@ -189,8 +195,20 @@ void front_invalidate(void *arg, uint64_t ino, uint64_t offset, uint64_t length,
 
 /* clean.c */
 void front_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+/*
+ * As front_write_back(), and then calls `then` once, from that thread; cleaner.stopping: the front is on its way down.
+ * -EBUSY: it is under way already, or has been.
+ */
+int front_write_back_then(struct front *front, void (*then)(void *arg), void *arg);
 /* False: its thread hangs in the kernel until the process ends; it uses the front and its session, and nothing else. */
 bool front_cleaner_stop(struct front_cleaner *cleaner);
+
+/* ioctl.c */
+void front_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
+		 const void *in, size_t in_size, size_t out_size);
+
+/* shutdown.c: FS_IOC_SHUTDOWN; `arg` is an address of the caller's. */
+void front_shut_down(struct front_request *request, const void *arg);
 
 /* xattr.c */
 void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);

@@ -37,6 +37,7 @@ static const char *const op_names[] = {
 	[FRONT_GETXATTR] = "getxattr",
 	[FRONT_LISTXATTR] = "listxattr",
 	[FRONT_REMOVEXATTR] = "removexattr",
+	[FRONT_IOCTL] = "ioctl",
 };
 static_assert(ARRAY_SIZE(op_names) == FRONT_OPS, "every operation has a name");
 
@@ -60,11 +61,14 @@ static unsigned bucket_of(uint64_t ns)
 	return bits < FRONT_BUCKETS ? bits : FRONT_BUCKETS - 1;
 }
 
-/* The kernel asks for names, attributes and ACLs that are not there all day; ENOSYS is how it is told to stop asking.
+/*
+ * The kernel asks for names, attributes and ACLs that are not there all day, and isatty(3) is an ioctl; ENOSYS is how
+ * the kernel is told to stop asking.
  */
 static bool is_failure(int error)
 {
-	return error != 0 && error != -ENOENT && error != -ENODATA && error != -EOPNOTSUPP && error != -ENOSYS;
+	return error != 0 && error != -ENOENT && error != -ENODATA && error != -EOPNOTSUPP && error != -ENOSYS &&
+	       error != -ENOTTY;
 }
 
 static void add(_Atomic uint64_t *number, uint64_t value)

@@ -4,6 +4,7 @@
  */
 #include "fs/data.h"
 #include "fs/names.h"
+#include "fs/protect.h"
 
 #include <errno.h>
 #include <string.h>
@@ -73,6 +74,9 @@ static int drop(struct fs *fs, struct fs_inode *file, unsigned which, bool *ret_
 
 	lock_rw_take_exclusive(&file->map);
 	error = fs_writable(fs);
+	/* Nor is the change that follows. */
+	if (error == 0)
+		error = fs_may_change(file, FS_CHANGE_ADD);
 	if (error == 0)
 		error = fs_privileges_find(fs, file, which, &found);
 	if (error != 0 || found == 0)
