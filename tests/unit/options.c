@@ -157,7 +157,7 @@ static void test_own(void **state)
 
 	(void)state;
 	accepts(&options, "cache=writeback,ro,break_timeout=inf,break_policy=fail,pin_access=group:root,pin_limit=2G,"
-			  "data=/,data=/proc/self/..,nonempty,allow_other");
+			  "data=/,data=/proc/self/..,nonempty,allow_other,inode_flags");
 	assert_int_equal(options.cache, FRONT_CACHE_WRITEBACK);
 	assert_true(options.read_only);
 	assert_int_equal(options.break_timeout_ms, DAEMON_FOREVER);
@@ -169,6 +169,7 @@ static void test_own(void **state)
 	assert_string_equal(options.data_paths[0], "/");
 	assert_string_equal(options.data_paths[1], "/proc");
 	assert_true(options.nonempty);
+	assert_true(options.inode_flags);
 	assert_true(options.allow_other);
 	daemon_options_fini(&options);
 

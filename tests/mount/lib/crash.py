@@ -1,7 +1,8 @@
 """Work that survives the death of the daemon.
 
 crash.py round FOLDER LOG PID SEED   four writers work in FOLDER; PID is killed somewhere; LOG (outside of the pool, one
-                                     line appended for each) says what was acknowledged before
+                                     line appended for each) says what was acknowledged before. PID shutdown-MODE: the
+                                     filesystem is shut down by ioctl instead
 crash.py verify FOLDER LOG           everything acknowledged is there, and nothing else but the step each writer was in
 
 Each writer appends checksummed records to a file of its own (fsync'd), makes files and renames them into place (the file
@@ -15,6 +16,8 @@ import struct
 import subprocess
 import sys
 import zlib
+
+import flags
 
 WRITERS = 4
 HEADER = struct.Struct('<QII')  # number, length, crc of the body
@@ -134,10 +137,17 @@ def round_(folder, log, pid, seed):
         os.makedirs(f'{folder}/{i}', exist_ok=True)
         command = [sys.executable, __file__, 'work', f'{folder}/{i}', str(i)]
         children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
-    collect(children, log, pid, random.Random(seed).randrange(40, 1200))
+    collect(children, log, lambda: cut(folder, pid), random.Random(seed).randrange(40, 1200))
 
 
-def collect(children, log, pid, kill_at):
+def cut(folder, pid):
+    if pid.startswith('shutdown-'):
+        flags.shut_down(folder, int(pid.removeprefix('shutdown-')))
+    else:
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def collect(children, log, kill, kill_at):
     streams = {child.stdout.fileno(): i for i, child in enumerate(children)}
     selector = selectors.DefaultSelector()
     rest = {fd: b'' for fd in streams}
@@ -156,7 +166,7 @@ def collect(children, log, pid, kill_at):
                     print(streams[key.fd], line.decode(), file=file)
                 before, count = count, count + len(lines)
                 if before < kill_at <= count:
-                    os.kill(pid, signal.SIGKILL)
+                    kill()
     for child in children:
         child.wait()
     if count < kill_at:
@@ -227,7 +237,7 @@ def main():
     if command == 'work':
         work(folder, int(rest[0]))
     elif command == 'round':
-        round_(folder, rest[0], int(rest[1]), int(rest[2]))
+        round_(folder, rest[0], rest[1], int(rest[2]))
     else:
         verify(folder, rest[0])
 
