@@ -78,7 +78,7 @@ void fs_entry_fill(struct fs *fs, struct fs_inode *inode, struct fs_entry *ret_e
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr)
 {
 	struct fs_inode *inode;
-	int error = fs_inode_get(fs, ino, &inode);
+	int error = ino == FMT_INO_ROOT ? fs_root_get(fs, &inode) : fs_inode_get(fs, ino, &inode);
 
 	if (error != 0)
 		return error;

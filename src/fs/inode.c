@@ -126,7 +126,7 @@ static int shard_load(struct fs *fs, struct fs_shard *shard, uint64_t ino, struc
 	return 0;
 }
 
-int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
+static int get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 {
 	struct fs_shard *shard = shard_of(fs, ino);
 	struct fs_inode *inode;
@@ -135,8 +135,6 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 	/* Reserved numbers are the filesystem's own: no name leads to them. */
 	if (ino != FMT_INO_ROOT && ino < FMT_INO_FIRST_FREE)
 		return -ESTALE;
-	if (fs_is_shut_down(fs))
-		return -EIO;
 	lock_mutex_take(&shard->lock);
 	inode = shard_find(shard, ino);
 	if (inode == NULL)
@@ -149,6 +147,16 @@ int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
 	if (error == 0)
 		*ret_inode = inode;
 	return error;
+}
+
+int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode)
+{
+	return fs_is_shut_down(fs) ? -EIO : get(fs, ino, ret_inode);
+}
+
+int fs_root_get(struct fs *fs, struct fs_inode **ret_inode)
+{
+	return get(fs, FMT_INO_ROOT, ret_inode);
 }
 
 /* An entry that is evicting: evicts it, and it leaves the table. As settle(). */

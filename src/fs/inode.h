@@ -68,6 +68,8 @@ struct fs {
 int fs_inodes_init(struct fs *fs);
 void fs_inodes_fini(struct fs *fs);
 int fs_inode_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_inode);
+/* Also after a shutdown: so the mountpoint can be looked at, and its status asked for. */
+int fs_root_get(struct fs *fs, struct fs_inode **ret_inode);
 /* Ends the use; evicts the inode (evict.c) if nobody knows it any more and it has no links. */
 void fs_inode_put(struct fs *fs, struct fs_inode *inode);
 /* The kernel learns of it once more. The caller holds a reference. */

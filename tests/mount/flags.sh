@@ -37,7 +37,7 @@ protected() { # OPTIONS
 		until [[ $(stat -c %y "$MNT/log") != "$before" ]]; do
 			echo "one more line" >>"$MNT/log"
 		done
-		py flags appends "$MNT/log" "${1/*writeback*/writeback}"
+		py flags appends "$MNT/log" "$1"
 		folders $round
 		manifest "$MNT" "$MT_CASE/before" "$loose"
 		pool_umount
@@ -148,7 +148,8 @@ case_dirty_before() {
 	need chattr
 	pool_make
 	pool_mount cache=writeback,inode_flags
-	exec 7>>"$MNT/log" 8>"$MNT/fixed" 9<>"$MNT/log"
+	exec 7>>"$MNT/log" 8>"$MNT/fixed"
+	exec 9<>"$MNT/log"
 	seq 1 100000 >&7
 	seq 1 50000 >&8
 	chattr +i "$MNT/fixed"

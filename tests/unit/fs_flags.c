@@ -447,6 +447,7 @@ static void everything_fails(struct pool *pool, uint64_t file)
 	assert_int_equal(set_flags(pool, file, 0), -EIO);
 	assert_int_equal(open_as(pool, file, O_RDONLY), -EIO);
 	assert_int_equal(fs_statfs(pool->fs, &statfs), 0);
+	assert_int_equal(fs_getattr(pool->fs, ROOT, &attr), 0);
 }
 
 static void test_shutdown(void **state)
