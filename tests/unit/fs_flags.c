@@ -442,7 +442,7 @@ static void everything_fails(struct pool *pool, uint64_t file)
 	assert_int_equal(fs_getxattr(pool->fs, file, "user.a", NULL, 0), -EIO);
 	assert_int_equal(fs_setxattr(pool->fs, file, "user.a", "a", 1, 0), -EIO);
 	assert_int_equal(fs_removexattr(pool->fs, file, "user.a"), -EIO);
-	assert_int_equal(fs_listxattr(pool->fs, file, NULL, 0), -EIO);
+	assert_int_equal(fs_listxattr(pool->fs, file, false, NULL, 0), -EIO);
 	assert_int_equal(fs_get_flags(pool->fs, file, &flags), -EIO);
 	assert_int_equal(set_flags(pool, file, 0), -EIO);
 	assert_int_equal(open_as(pool, file, O_RDONLY), -EIO);
