@@ -59,7 +59,9 @@ def chmod(path):
 
 
 def chown(path):
-    os.chown(path, rng.choice(IDS + (0, -1, -1)), rng.choice(IDS + (0, -1)), follow_symlinks=False)
+    """Never of neither: with FUSE_HANDLE_KILLPRIV_V2 the kernel does not say that setuid is to go then."""
+    uid, gid = rng.choice(((-1, 0), (0, -1), (0, 0)))
+    os.chown(path, uid or rng.choice(IDS + (0,)), gid or rng.choice(IDS + (0,)), follow_symlinks=False)
 
 
 def set_access(path):
