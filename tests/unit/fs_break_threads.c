@@ -197,8 +197,8 @@ static void play(struct pool *pool, uint64_t timeout, bool detach, unsigned seed
 		stage.ino[i] = file_make(pool, name);
 	}
 	run_all(&stage, answered);
-	print_message("# done %u, interrupted %u, busy %u, other %u; waits %lu, detaches %lu\n", answered[0], answered[1],
-		      answered[2], answered[3], (unsigned long)pins_of(pool->fs).breaks_waited,
+	print_message("# done %u, interrupted %u, busy %u, other %u; waits %lu, detaches %lu\n", answered[0],
+		      answered[1], answered[2], answered[3], (unsigned long)pins_of(pool->fs).breaks_waited,
 		      (unsigned long)pins_of(pool->fs).detaches);
 	assert_true(answered[0] > 0);
 	settle(pool->fs);
