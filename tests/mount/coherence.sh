@@ -5,16 +5,7 @@
 . "$(dirname "$0")/lib/harness.sh"
 
 coherence() { # CACHE
-	mkdir "$MT_CASE/tmpfs"
-	mount -t tmpfs tmpfs "$MT_CASE/tmpfs"
-	py coherence "$MT_CASE/tmpfs" >"$MT_CASE/want"
-	umount "$MT_CASE/tmpfs"
-	pool_make 64M 32M
-	pool_mount "cache=$1"
-	mkdir "$MNT/d"
-	py coherence "$MNT/d" >"$MT_CASE/got"
-	same "$MT_CASE/want" "$MT_CASE/got"
-	note "$(grep -vc '^#' "$MT_CASE/got") operations"
+	like_tmpfs "cache=$1" coherence
 	pool_cycle "cache=$1"
 	pool_finish
 }

@@ -1,50 +1,16 @@
 """Does the same operations as any other run of it, in FOLDER, and prints what each answers: traces are compared.
 
 coherence.py FOLDER
-Left out is what may differ between filesystems: inode numbers, sizes of folders, blocks, times themselves.
 """
-import errno
 import os
 import stat
 import sys
 
 from calls import (FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, RENAME_EXCHANGE, RENAME_NOREPLACE, fallocate, linkat_followed,
-                   opened, read_file, renameat2, wait_for_clock, write_file)
+                   opened, read_file, renameat2, write_file)
+from traces import answer, attributes, changed, close, trace, tree
 
 NOBODY = 65534
-
-
-def answer(call, *args):
-    try:
-        return call(*args)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
-def trace(name, call, *args):
-    print(f'{name}: {answer(call, *args)}', flush=True)
-
-
-def attributes(path):
-    st = os.lstat(path)
-    return oct(st.st_mode), st.st_nlink, st.st_uid, st.st_gid, '-' if stat.S_ISDIR(st.st_mode) else st.st_size
-
-
-def tree(top='.'):
-    found = []
-    for folder, folders, files in os.walk(top):
-        folders.sort()
-        found += [(path, *attributes(path)) for path in sorted(os.path.join(folder, n) for n in folders + files)]
-    return found
-
-
-def changed(call, before, after=None):
-    """Whether the call changes ctime and mtime of what is `before` at that path, and `after` at another."""
-    old = os.lstat(before)
-    wait_for_clock(max(old.st_ctime_ns, old.st_mtime_ns))
-    failed = answer(call)
-    new = os.lstat(after or before)
-    return failed, new.st_ctime_ns != old.st_ctime_ns, new.st_mtime_ns != old.st_mtime_ns
 
 
 def as_nobody(call):
@@ -63,11 +29,6 @@ def as_nobody(call):
         finally:
             os._exit(min(code, 255))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def close(fd):
-    os.close(fd)
-    return 'opened'
 
 
 def renames():

@@ -138,6 +138,24 @@ pool_finish() {
 	pool_fsck
 }
 
+# Runs lib/$2.py in a folder of a tmpfs and in one of a new pool: what it prints, its answers, must be the same. The pool
+# stays mounted.
+like_tmpfs() { # OPTIONS PROGRAM [ARGUMENT...]
+	local options=$1 program=$2
+	shift 2
+	mkdir "$MT_CASE/tmpfs"
+	mount -t tmpfs tmpfs "$MT_CASE/tmpfs"
+	mkdir "$MT_CASE/tmpfs/d"
+	py "$program" "$MT_CASE/tmpfs/d" "$@" >"$MT_CASE/want"
+	umount "$MT_CASE/tmpfs"
+	pool_make 64M 64M
+	pool_mount "$options"
+	mkdir "$MNT/d"
+	py "$program" "$MNT/d" "$@" >"$MT_CASE/got"
+	same "$MT_CASE/want" "$MT_CASE/got"
+	note "$(grep -vc '^#' "$MT_CASE/got") answers as on tmpfs"
+}
+
 # Runs a command that must fail with STATUS (one of a list a|b), with each PATTERN (extended, ignoring case) in what it
 # says, on stderr, and nothing on stdout.
 expect_fail() { # STATUS PATTERN... -- COMMAND...
