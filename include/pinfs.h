@@ -10,7 +10,8 @@
  * - Stores are durable after pinfs_persist(), and others see them after pinfs_commit(). Nothing else promises either.
  * - A write pin is trust: who has one can store anywhere in that data part.
  * - A page of the file that somebody stores to through the mount's mmap(2) or cache=writeback while you hold a write
- * pin of it is written back as a whole page, over your stores. PINFS_EXCLUSIVE protects against that.
+ * pin of it is written back as a whole page, over your stores. PINFS_EXCLUSIVE protects against that. A read pin shows
+ * what has been written back: fsync(2) such a file before.
  * - pinfs_commit() of a detached range gives -ESTALE: write(2) the data to where it belongs now.
  *
  * RETURN VALUES: 0 or a negative errno. Any function may return -ENOMEM, -EMFILE, -ENOTCONN (the daemon is gone and has

@@ -5,6 +5,8 @@
  *                    ^  |                        |
  *                    |  v parked                 | a break was faster: anew
  *                    +--+------------------------+
+ *
+ * Past the end: SIZE (the kernel writes back, once), then ADMIT. With a writeback cache it may know of a later end.
  */
 #include "fs/pinning.h"
 #include "fs/protect.h"
@@ -16,6 +18,7 @@
 
 enum stage {
 	STAGE_NEW,
+	STAGE_SIZE,
 	STAGE_ADMIT,
 	STAGE_CLEAN,
 };
@@ -278,17 +281,15 @@ static int confirm(struct fs_pin_request *request)
 
 /* ---- The request ---- */
 
-/* Has the kernel clean and drop its pages. 1: the request will be resumed. */
-static int clean(struct fs *fs, struct fs_pin_request *request)
+/* Has the kernel clean and drop its pages. 1: the request will be resumed, in that stage. */
+static int clean(struct fs *fs, struct fs_pin_request *request, enum stage stage)
 {
 	uint64_t start = fs_block_byte(first_block(request));
 	uint64_t end = fs_block_byte(last_block(request));
 	int error;
 
-	if ((request->flags & PIN_FLAG_WRITE) == 0 || !fs->pinning->has_kernel)
-		return 0;
 	/* Before it is asked: it may answer at once. */
-	request->stage = STAGE_CLEAN;
+	request->stage = stage;
 	error = fs_upcall_begin(fs, &request->wait, request->ino, start, end - start,
 				(request->flags & FS_PIN_NONBLOCK) != 0);
 	return error == 0 ? 1 : error;
@@ -299,9 +300,13 @@ static int begin(struct fs *fs, struct fs_pin_request *request)
 {
 	int error = grant(fs, request);
 
-	if (error != 0)
+	if (error == -ERANGE && fs->pinning->has_kernel && !request->written_back) {
+		request->written_back = true;
+		return clean(fs, request, STAGE_SIZE);
+	}
+	if (error != 0 || (request->flags & PIN_FLAG_WRITE) == 0 || !fs->pinning->has_kernel)
 		return error;
-	error = clean(fs, request);
+	error = clean(fs, request, STAGE_CLEAN);
 	if (error < 0)
 		pin_drop(request->pin);
 	return error;
@@ -324,8 +329,10 @@ static int run(struct fs *fs, struct fs_pin_request *request)
 {
 	const bool patient = (request->flags & FS_PIN_NONBLOCK) == 0;
 	bool asked = request->stage == STAGE_CLEAN;
-	int error = 0;
+	int error = request->stage == STAGE_SIZE ? fs_upcall_end(fs, &request->wait) : 0;
 
+	if (error != 0)
+		return error;
 	do {
 		request->stage = STAGE_ADMIT;
 		if (!asked)

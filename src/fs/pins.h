@@ -124,6 +124,7 @@ struct fs_pin_request {
 	uint64_t connection; /* of the holder, when it was asked */
 	struct pin *pin;
 	bool moving; /* it waits as a break, to move blocks together */
+	bool written_back; /* the kernel has: the size is not behind its cache */
 };
 /*
  * 0: granted, durable; request->ret_id is it. A pin has no address outside of the filesystem: it may be dropped at any

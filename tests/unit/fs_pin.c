@@ -383,6 +383,43 @@ static void test_grant_taken_back(void **state)
 	file_remove(pool, "file", ino);
 }
 
+/* A writeback cache knows of a later end than we do: the kernel writes back, once, before a pin is past the end. */
+static void test_size_in_cache(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t ino = file_make(pool, "file");
+	struct kernel kernel;
+	struct client client;
+	struct pin_op op;
+
+	client_open(&client, pool->fs);
+	kernel_init(&kernel, pool->fs, true);
+	assert_int_equal(pin_begin(&op, &client, ino, 100, BLOCK, 0), -EINPROGRESS);
+	event_await(&kernel.hears, 1);
+	assert_int_equal(kernel.ask[0].ino, ino);
+	assert_int_equal(kernel.ask[0].offset, 0);
+	assert_int_equal(kernel.ask[0].length, 2 * BLOCK);
+	file_fill(pool, ino, 0, 2 * BLOCK, 0x11);
+	kernel_answer(&kernel, 0);
+	assert_int_equal(pin_await(&op), 0);
+	assert_true(is_filled(pinned_byte(&client, op.request.ret_id, 100), BLOCK, 0x11));
+	/* It had nothing: past the end it is, and it is not asked again. */
+	assert_int_equal(pin_begin(&op, &client, ino, BLOCK, 2 * BLOCK, PIN_FLAG_WRITE), -EINPROGRESS);
+	event_await(&kernel.hears, 2);
+	kernel_answer(&kernel, 1);
+	assert_int_equal(pin_await(&op), -ERANGE);
+	assert_int_equal(kernel.asked, 2);
+	/* Interrupted while the kernel writes back. */
+	assert_int_equal(pin_begin(&op, &client, ino, BLOCK, 2 * BLOCK, 0), -EINPROGRESS);
+	fs_wait_interrupt(pool->fs, &op.request.wait);
+	assert_int_equal(pin_await(&op), -EINTR);
+	kernel_answer(&kernel, 2);
+	settle(pool->fs);
+	assert_int_equal(pins_of(pool->fs).pins, 1);
+	client_close(&client);
+	file_remove(pool, "file", ino);
+}
+
 /* Settled by the kernel's answer, as its thread does it, and not repeated yet: the interrupt is for what comes then. */
 static void test_interrupted_after_answer(void **state)
 {
@@ -640,6 +677,7 @@ int main(void)
 		PIN_TEST(test_timeout),
 		PIN_TEST(test_interrupt),
 		PIN_TEST(test_grant_taken_back),
+		PIN_TEST(test_size_in_cache),
 		PIN_TEST(test_interrupted_after_answer),
 		PIN_TEST(test_grant_interrupted),
 		PIN_TEST(test_commit_behind_break),
