@@ -281,16 +281,19 @@ static int confirm(struct fs_pin_request *request)
 
 /* ---- The request ---- */
 
-/* Has the kernel clean and drop its pages. 1: the request will be resumed, in that stage. */
+/*
+ * Has the kernel clean and drop its pages. For the size those behind the range, too: any of them may be the one that
+ * makes the file longer. 1: the request will be resumed, in that stage.
+ */
 static int clean(struct fs *fs, struct fs_pin_request *request, enum stage stage)
 {
 	uint64_t start = fs_block_byte(first_block(request));
-	uint64_t end = fs_block_byte(last_block(request));
+	uint64_t length = stage == STAGE_SIZE ? 0 : fs_block_byte(last_block(request)) - start;
 	int error;
 
 	/* Before it is asked: it may answer at once. */
 	request->stage = stage;
-	error = fs_upcall_begin(fs, &request->wait, request->ino, start, end - start,
+	error = fs_upcall_begin(fs, &request->wait, request->ino, start, length,
 				(request->flags & FS_PIN_NONBLOCK) != 0);
 	return error == 0 ? 1 : error;
 }
