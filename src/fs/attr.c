@@ -11,6 +11,7 @@
 
 /* What a directory entry counts for in st_size: about the bytes it takes on media. */
 #define ENTRY_SIZE 64u
+#define TICK_NS 10000000 /* of the coarse clock, at 100 Hz */
 #define SECTORS_PER_BLOCK (FMT_BLOCK_SIZE / 512u)
 
 struct timespec fs_now(void)
@@ -22,16 +23,43 @@ struct timespec fs_now(void)
 	return now;
 }
 
+/*
+ * Since Linux 6.13 the kernel's coarse clock may be ahead of the one that we can ask: it is never behind a finer time
+ * that it has shown in some file. With cache=writeback it sets such times and keeps them; ours, less than a tick
+ * earlier, would turn them back when it has forgotten them.
+ */
+bool fs_time_stands(int64_t sec, uint32_t nsec, const struct timespec *now)
+{
+	int64_t ahead;
+
+	if (sec < now->tv_sec || sec > now->tv_sec + 1)
+		return false;
+	ahead = (sec - now->tv_sec) * 1000000000 + (int64_t)nsec - now->tv_nsec;
+	return ahead >= 0 && ahead < TICK_NS;
+}
+
+static void set_mtime(struct fmt_inode *inode, const struct timespec *time)
+{
+	inode->mtime = time->tv_sec;
+	inode->mtime_nsec = (uint32_t)time->tv_nsec;
+}
+
+static void set_ctime(struct fmt_inode *inode, const struct timespec *time)
+{
+	inode->ctime = time->tv_sec;
+	inode->ctime_nsec = (uint32_t)time->tv_nsec;
+}
+
 void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now)
 {
-	inode->mtime = now->tv_sec;
-	inode->mtime_nsec = (uint32_t)now->tv_nsec;
+	if (!fs_time_stands(inode->mtime, inode->mtime_nsec, now))
+		set_mtime(inode, now);
 }
 
 void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now)
 {
-	inode->ctime = now->tv_sec;
-	inode->ctime_nsec = (uint32_t)now->tv_nsec;
+	if (!fs_time_stands(inode->ctime, inode->ctime_nsec, now))
+		set_ctime(inode, now);
 }
 
 /* Linux' new_encode_dev, backwards. */
@@ -127,8 +155,11 @@ static void set_times(struct fmt_inode *inode, const struct fs_setattr *changes)
 	if ((changes->valid & FS_SET_MTIME_NOW) != 0)
 		fs_touch_mtime(inode, &now);
 	else if ((changes->valid & FS_SET_MTIME) != 0)
-		fs_touch_mtime(inode, &changes->attr.st_mtim);
-	fs_touch_ctime(inode, (changes->valid & FS_SET_CTIME) != 0 ? &changes->attr.st_ctim : &now);
+		set_mtime(inode, &changes->attr.st_mtim);
+	if ((changes->valid & FS_SET_CTIME) != 0)
+		set_ctime(inode, &changes->attr.st_ctim);
+	else
+		fs_touch_ctime(inode, &now);
 }
 
 /* Everything but the size; `arg` is the struct fs_setattr. */

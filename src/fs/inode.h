@@ -100,6 +100,10 @@ static inline struct lock_rw *fs_inode_attr_lock(struct fs_inode *inode)
 void fs_inode_stat(const struct fs_inode *inode, struct stat *ret_attr);
 /* Now, by the clock of file times (CLOCK_REALTIME_COARSE, as the kernel's). */
 struct timespec fs_now(void);
+/* The time of a change; a time that is ahead of the clock by less than a tick stands (attr.c says why). */
+void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now);
+void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now);
+bool fs_time_stands(int64_t sec, uint32_t nsec, const struct timespec *now);
 /* Fills an entry for the kernel and raises the look-up count; takes the attribute lock shared. */
 void fs_entry_fill(struct fs *fs, struct fs_inode *inode, struct fs_entry *ret_entry);
 

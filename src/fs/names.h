@@ -10,10 +10,6 @@
  */
 int fs_end(struct fs *fs, struct meta_tx *tx, int error, const char *operation, uint64_t ino);
 
-/* Sets times of an inode under change. */
-void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now);
-void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now);
-
 /* Loads an inode that must be a directory: -ENOTDIR. */
 int fs_directory_get(struct fs *fs, uint64_t ino, struct fs_inode **ret_directory);
 

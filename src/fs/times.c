@@ -7,10 +7,8 @@ void fs_stamp(struct fmt_inode *inode)
 {
 	struct timespec now = fs_now();
 
-	inode->mtime = now.tv_sec;
-	inode->mtime_nsec = (uint32_t)now.tv_nsec;
-	inode->ctime = now.tv_sec;
-	inode->ctime_nsec = (uint32_t)now.tv_nsec;
+	fs_touch_mtime(inode, &now);
+	fs_touch_ctime(inode, &now);
 }
 
 int fs_edit_inode(struct fs *fs, struct fs_inode *file, fs_edit *edit, void *arg, const char *operation)
@@ -36,8 +34,8 @@ static bool is_stamped(const struct fmt_inode *media)
 {
 	struct timespec now = fs_now();
 
-	return media->mtime == now.tv_sec && media->mtime_nsec == (uint32_t)now.tv_nsec && media->ctime == now.tv_sec &&
-	       media->ctime_nsec == (uint32_t)now.tv_nsec;
+	return fs_time_stands(media->mtime, media->mtime_nsec, &now) &&
+	       fs_time_stands(media->ctime, media->ctime_nsec, &now);
 }
 
 static void stamp_edit(void *arg, struct fmt_inode *inode)

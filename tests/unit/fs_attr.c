@@ -51,6 +51,44 @@ static void test_setattr(void **state)
 	assert_true(attr.st_ctim.tv_sec > 77);
 }
 
+static int64_t nanoseconds(const struct timespec *time)
+{
+	return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+/* A time of the kernel's that is ahead of our clock by less than a tick is not turned back by a change; a later one is.
+ */
+static void test_time_ahead(void **state)
+{
+	struct pool *pool = *state;
+	struct fs_setattr mode = {.valid = FS_SET_MODE, .attr.st_mode = 0600};
+	struct fs_setattr times = {.valid = FS_SET_MTIME | FS_SET_CTIME};
+	struct stat attr;
+	uint64_t file;
+
+	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG | 0644, &file), 0);
+	for (int64_t ahead = 9000000; ahead <= 5009000000; ahead += 5000000000) {
+		struct timespec now = fs_now();
+		int64_t then = nanoseconds(&now) + ahead;
+
+		times.attr.st_mtim = (struct timespec){then / 1000000000, then % 1000000000};
+		times.attr.st_ctim = times.attr.st_mtim;
+		assert_int_equal(set(pool, file, &times, &attr), 0);
+		assert_int_equal(nanoseconds(&attr.st_mtim), then);
+		assert_int_equal(nanoseconds(&attr.st_ctim), then);
+		assert_int_equal(fs_write(pool->fs, file, "x", 1, 0, NULL), 1);
+		assert_int_equal(set(pool, file, &mode, &attr), 0);
+		assert_int_equal(nanoseconds(&attr.st_mtim) >= then, ahead < 10000000);
+		assert_int_equal(nanoseconds(&attr.st_ctim) >= then, ahead < 10000000);
+	}
+	/* One that is set is what it is set to. */
+	times.attr.st_mtim.tv_nsec -= times.attr.st_mtim.tv_nsec > 0;
+	assert_int_equal(set(pool, file, &times, &attr), 0);
+	assert_int_equal(nanoseconds(&attr.st_mtim), nanoseconds(&times.attr.st_mtim));
+	assert_int_equal(fs_unlink(pool->fs, ROOT, "file"), 0);
+	fs_forget(pool->fs, file, 1);
+}
+
 static void test_setattr_refused(void **state)
 {
 	struct pool *pool = *state;
@@ -372,10 +410,10 @@ static void test_readdir_changing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		POOL_TEST(test_setattr),	  POOL_TEST(test_drop_mode),	   POOL_TEST(test_drop_capability),
-		POOL_TEST(test_drop_of_others),	  POOL_TEST(test_setattr_refused), POOL_TEST(test_xattr),
-		POOL_TEST(test_xattr_edges),	  POOL_TEST(test_xattr_ctime),	   POOL_TEST(test_readdir),
-		POOL_TEST(test_readdir_changing),
+		POOL_TEST(test_setattr),	POOL_TEST(test_drop_mode),	  POOL_TEST(test_drop_capability),
+		POOL_TEST(test_drop_of_others), POOL_TEST(test_setattr_refused),  POOL_TEST(test_time_ahead),
+		POOL_TEST(test_xattr),		POOL_TEST(test_xattr_edges),	  POOL_TEST(test_xattr_ctime),
+		POOL_TEST(test_readdir),	POOL_TEST(test_readdir_changing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
