@@ -52,7 +52,7 @@ PATHS = {
     'missing': 'none', 'below missing': 'none/x', 'below a file': 'file/x', 'file/': 'file/', 'file/.': 'file/.',
     'file/..': 'file/..', 'empty': '', 'dot': '.', 'dots': '..', 'folder/.': 'folder/.', 'folder/..': 'folder/..',
     'folder/': 'folder/', 'full': 'full', 'loop': 'loop', 'below a loop': 'loop/x', 'dangling': 'dangling',
-    'dangling/': 'dangling/', 'to a folder/': 'to folder/', '40 links': 'l40', '41 links': 'l41',
+    'dangling/': 'dangling/', 'to a folder/': 'to folder/', '40 links': '../links/l40', '41 links': '../links/l41',
     'name of 256': LONG + 'n', 'below a name of 256': LONG + 'n/x', 'path of 4095': './' * 2045 + 'file/',
     'path of 4096': './' * 2046 + 'file', 'fifo': 'fifo', 'below a fifo': 'fifo/x', 'socket': 'socket',
     'device': 'device', 'no device': 'no device',
@@ -87,9 +87,6 @@ def sample():
     os.symlink('loop', 'loop')
     os.symlink('none', 'dangling')
     os.symlink('folder', 'to folder')
-    os.symlink('file', 'l1')
-    for number in range(2, 42):
-        os.symlink(f'l{number - 1}', f'l{number}')
     os.mkfifo('fifo')
     os.mknod('socket', stat.S_IFSOCK | 0o644)
     os.mknod('device', stat.S_IFCHR | 0o644, os.makedev(1, 3))
@@ -178,6 +175,10 @@ def flags():
 
 
 def arguments():
+    os.mkdir('links')
+    write_file('links/l0')
+    for number in range(1, 42):
+        os.symlink(f'l{number - 1}', f'links/l{number}')
     os.mkdir('p0')
     os.chdir('p0')
     paths()
