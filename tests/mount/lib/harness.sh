@@ -40,6 +40,11 @@ need() {
 	done
 }
 
+# Says how many tests a case that is a suite of others has run: its result is then counted by these.
+count_tests() { # PASSED FAILED SKIPPED
+	echo "$1 $2 $3" >"$MT_CASE.count"
+}
+
 py() {
 	"$PYTHON" "$MT_LIB/$1.py" "${@:2}"
 }
