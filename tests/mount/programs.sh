@@ -18,7 +18,7 @@ case_stress_ng() {
 
 case_python() {
 	suite python
-	python_suite -- test_os test_posix test_shutil test_mmap test_largefile test_fcntl test_tempfile test_pathlib test_sqlite3
+	python_suite -- "${TESTS[@]}"
 }
 
 case_postgresql() {

@@ -9,7 +9,8 @@ fsx_find() {
 	for each in "${FSX:-}" "${XFSTESTS:-/nowhere}/ltp/fsx"; do
 		[[ ! -x $each ]] || fsx=$each
 	done
-	[[ -n ${fsx:-} ]] || skip "fsx is missing: build xfstests (git.kernel.org: fs/xfs/xfstests-dev) and set XFSTESTS to its folder"
+	[[ -n ${fsx:-} ]] ||
+		skip "fsx is missing: build xfstests (git.kernel.org: fs/xfs/xfstests-dev) and set XFSTESTS to its folder"
 }
 
 fsx_seeds() { # FSX-OPTION...
@@ -22,7 +23,7 @@ fsx_seeds() { # FSX-OPTION...
 			fail "fsx $*, seed $seed: $(tail -n 50 "$MT_CASE/fsx.log")"
 	done
 	note "$(grep -oE '[0-9]+ operations' "$MT_CASE/fsx.log" | tail -n 1), seeds ${seeds[*]};" \
-		"left out: $(grep -oE '(mode|support) .*, disabling' "$MT_CASE/fsx.log" | tr '\n' ';')"
+		"left out: $(sed -nE 's/.*not support (fallocate mode )?(.*), disabling.*/\2/p' "$MT_CASE/fsx.log" | paste -sd ,)"
 }
 
 fsx_suite() { # FSX-OPTION...

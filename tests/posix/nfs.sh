@@ -10,7 +10,8 @@ nfs_can() {
 	grep -qw nfsd /proc/filesystems || skip "this kernel has no NFS server (CONFIG_NFSD)"
 	grep -qw nfs4 /proc/filesystems || skip "this kernel has no NFS client (CONFIG_NFS_V4)"
 	need exportfs mount.nfs4
-	[[ -s /proc/fs/nfsd/threads && $(cat /proc/fs/nfsd/threads) != 0 ]] || skip "the NFS server does not run: start nfs-server"
+	[[ -s /proc/fs/nfsd/threads && $(cat /proc/fs/nfsd/threads) != 0 ]] ||
+		skip "the NFS server does not run: start nfs-server"
 }
 
 # Nothing stays exported, whatever happens.

@@ -6,7 +6,7 @@
 case_all() {
 	local where=${PJDFSTEST:-} tests failed broken status=0
 	[[ -x $where/pjdfstest ]] ||
-		skip "pjdfstest is missing: build https://github.com/pjd/pjdfstest (autoreconf -ifs && ./configure && make) and set PJDFSTEST"
+		skip "pjdfstest is missing: build https://github.com/pjd/pjdfstest (autoreconf -ifs, configure, make), set PJDFSTEST"
 	need prove perl
 	local -a files=("${ARGUMENTS[@]/#/$where/tests/}")
 	((${#files[@]})) || files=("$where/tests")

@@ -8,7 +8,10 @@ CLIENTS=4
 
 # A server of our own in $MNT/data, reached by a socket in our scratch folder only, of a user who is not root.
 pg() { # PROGRAM ARGUMENT...
-	(cd "$MT_CASE/pg" && as_nobody PGHOST="$MT_CASE/pg" PGUSER=test PGDATABASE=postgres PGCONNECT_TIMEOUT=20 "$PG/$1" "${@:2}")
+	(
+		cd "$MT_CASE/pg" || exit
+		as_nobody PGHOST="$MT_CASE/pg" PGUSER=test PGDATABASE=postgres PGCONNECT_TIMEOUT=20 "$PG/$1" "${@:2}"
+	)
 }
 
 pg_find() {
@@ -65,9 +68,9 @@ pg_logged() { # LOG
 # pgbench's invariant: each transaction adds one delta to an account, a teller, a branch and the history.
 pg_check() { # ROWS-OF-HISTORY-AT-LEAST AT-MOST
 	local sums rows
-	sums=$(pg_value "select (select sum(abalance) from pgbench_accounts) = (select coalesce(sum(delta), 0) from pgbench_history)
-		and (select sum(tbalance) from pgbench_tellers) = (select coalesce(sum(delta), 0) from pgbench_history)
-		and (select sum(bbalance) from pgbench_branches) = (select coalesce(sum(delta), 0) from pgbench_history)")
+	sums=$(pg_value "with total as (select coalesce(sum(delta), 0) as delta from pgbench_history)
+		select (select sum(abalance) from pgbench_accounts) = delta and (select sum(tbalance) from pgbench_tellers) = delta
+			and (select sum(bbalance) from pgbench_branches) = delta from total")
 	[[ $sums == t ]] || fail "the balances and the history differ"
 	rows=$(pg_value 'select count(*) from pgbench_history')
 	((rows >= $1 && rows <= $2)) || fail "$rows transactions in the history, not $1 to $2"

@@ -2,8 +2,8 @@
 
 bank.py make DATABASE JOURNAL-MODE
 bank.py work DATABASE JOURNAL-MODE PROCESSES SECONDS LOG
-                                                process N appends to LOG.N the number of each transaction it has committed
-bank.py check DATABASE PROCESSES LOG            nothing is lost: sums, the history, what the logs say
+                                    process N appends to LOG.N the number of each transaction it has committed
+bank.py check DATABASE PROCESSES LOG    nothing is lost: sums, the history, what the logs say
 """
 import multiprocessing
 import os
@@ -50,7 +50,8 @@ def work_one(path, mode, process, end, log):
     if mode != 'wal':
         connection.execute(f'pragma journal_mode = {mode}')
     choice = random.Random(process)
-    number = connection.execute('select coalesce(max(number), 0) from history where process = ?', (process,)).fetchone()[0]
+    number = connection.execute('select coalesce(max(number), 0) from history where process = ?',
+                                (process,)).fetchone()[0]
     with open(f'{log}.{process}', 'a', encoding='ascii', buffering=1) as file:
         while time.monotonic() < end:
             number += 1
@@ -88,7 +89,8 @@ def check(path, processes, log):
     for source, target, amount in connection.execute('select source, target, amount from history'):
         moved[source] -= amount
         moved[target] += amount
-    assert moved == dict(connection.execute('select id, balance from account')), 'balances are not what the history says'
+    balances = dict(connection.execute('select id, balance from account'))
+    assert moved == balances, 'the balances are not what the history says'
     rows = 0
     for process in range(int(processes)):
         count, last = connection.execute('select count(*), coalesce(max(number), 0) from history where process = ?',
