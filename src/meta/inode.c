@@ -60,7 +60,13 @@ int meta_inode_create(struct meta_tx *tx, struct fmt_inode **ret_inode)
 	 */
 	if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
 		return -EIO;
-	error = meta_inode_edit(tx, meta_slot(tx->meta, tx->slot), &inode);
+	/* Of a free slot only the magic is of meaning: all that must be undone, so that a rename can make one too. */
+	inode = meta_slot(tx->meta, tx->slot);
+	error = tx_edit(tx, inode, offsetof(struct fmt_inode, ino));
+	if (error == 0)
+		error = tx_fresh(tx, &inode->ino, sizeof(*inode) - offsetof(struct fmt_inode, ino));
+	if (error == 0)
+		error = vec_push(&tx->edited, (uintptr_t)inode);
 	if (error != 0)
 		return error;
 	memset(inode, 0, sizeof(*inode));

@@ -20,7 +20,8 @@
 #define UNDO_ENTRY_HEADER 24u
 #define CACHE_LINE 64u
 /*
- * A rename edits four inodes, and nothing edits more. What is left is for pages, but for some that is kept: a range
+ * A rename edits four inodes, and nothing edits more; a new inode (rename makes whiteouts) costs no more than a small
+ * range of a page. What is left is for pages, but for some that is kept: a range
  * that overlaps earlier ones is logged in pieces, each with a header and a line that tx_cost() does not see.
  */
 #define UNDO_INODES (4 * 320u)
