@@ -1,6 +1,9 @@
 /* Attributes of files and of the filesystem. */
 #include "front/request.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct front_request request;
@@ -15,6 +18,57 @@ void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else
 		front_reply_attr(&request, &attr);
 }
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+static struct statx_timestamp timestamp(const struct timespec *time)
+{
+	return (struct statx_timestamp){.tv_sec = time->tv_sec, .tv_nsec = (uint32_t)time->tv_nsec};
+}
+
+static struct statx to_statx(const struct fs_statx *from)
+{
+	const struct stat *attr = &from->attr;
+
+	return (struct statx){
+		.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+		.stx_blksize = (uint32_t)attr->st_blksize,
+		.stx_nlink = (uint32_t)attr->st_nlink,
+		.stx_uid = attr->st_uid,
+		.stx_gid = attr->st_gid,
+		.stx_mode = (uint16_t)attr->st_mode,
+		.stx_ino = attr->st_ino,
+		.stx_size = (uint64_t)attr->st_size,
+		.stx_blocks = (uint64_t)attr->st_blocks,
+		.stx_atime = timestamp(&attr->st_atim),
+		.stx_btime = timestamp(&from->btime),
+		.stx_ctime = timestamp(&attr->st_ctim),
+		.stx_mtime = timestamp(&attr->st_mtim),
+		.stx_rdev_major = major(attr->st_rdev),
+		.stx_rdev_minor = minor(attr->st_rdev),
+	};
+}
+
+/* The kernel asks so if somebody wants the time of birth, and remembers that; else it asks by getattr. */
+void front_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi)
+{
+	struct front_request request;
+	struct fs_statx found;
+	struct statx attr;
+	int error;
+
+	(void)flags;
+	(void)mask;
+	(void)fi;
+	front_begin(&request, req, FRONT_STATX);
+	error = fs_statx(request.front->fs, ino, &found);
+	if (error != 0) {
+		front_reply_error(&request, error);
+		return;
+	}
+	attr = to_statx(&found);
+	front_reply_statx(&request, &attr);
+}
+#endif
 
 static unsigned set_flags(int to_set)
 {

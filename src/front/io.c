@@ -64,7 +64,6 @@ void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struc
 	struct fs_read read;
 	int error;
 
-	(void)fi;
 	front_begin(&request, req, FRONT_READ);
 	error = fs_read_begin(request.front->fs, ino, offset, size, &read);
 	if (error != 0) {
@@ -72,6 +71,8 @@ void front_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struc
 		return;
 	}
 	front_stats_bytes(&request.front->stats, FRONT_READ, read.length);
+	if ((fi->flags & O_NOATIME) == 0)
+		fs_read_seen(request.front->fs, &read);
 	if (read.count == 0)
 		(void)front_reply_data(&request, NULL, 0);
 	else if (front_reply_iov(&request, read.iov, read.count) == -EFAULT)

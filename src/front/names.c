@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 
 void front_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -57,17 +58,23 @@ void front_readlink(fuse_req_t req, fuse_ino_t ino)
 	front_reply_link(&request, target);
 }
 
+static struct fs_cred caller(fuse_req_t req)
+{
+	const struct fuse_ctx *context = fuse_req_ctx(req);
+
+	return (struct fs_cred){.uid = context->uid, .gid = context->gid};
+}
+
 /* Makes an inode and its name, and answers. The umask is ours to apply: a default ACL counts instead of it. */
 static void make(struct front_request *request, fuse_ino_t parent, const char *name, const struct fs_make *new,
 		 const struct fuse_file_info *fi)
 {
-	const struct fuse_ctx *context = fuse_req_ctx(request->req);
-	const struct fs_cred cred = {.uid = context->uid, .gid = context->gid};
+	const struct fs_cred cred = caller(request->req);
 	struct fs_make masked = *new;
 	struct fs_entry entry;
 	int error;
 
-	masked.umask = context->umask;
+	masked.umask = fuse_req_ctx(request->req)->umask;
 	error = fs_make(request->front->fs, parent, name, &masked, &cred, &entry);
 	if (error != 0)
 		front_reply_error(request, error);
@@ -116,6 +123,25 @@ void front_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 	make(&request, parent, name, &new, fi);
 }
 
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+/* O_TMPFILE. Without this function the kernel answers EOPNOTSUPP. */
+void front_tmpfile(fuse_req_t req, fuse_ino_t directory, mode_t mode, struct fuse_file_info *fi)
+{
+	const struct fs_cred cred = caller(req);
+	struct front_request request;
+	struct fs_entry entry;
+	int error;
+
+	front_begin(&request, req, FRONT_TMPFILE);
+	front_file_opened(request.front, fi);
+	error = fs_tmpfile(request.front->fs, directory, mode, fuse_req_ctx(req)->umask, &cred, &entry);
+	if (error != 0)
+		front_reply_error(&request, error);
+	else
+		front_reply_entry(&request, &entry, fi);
+}
+#endif
+
 void front_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	struct front_request request;
@@ -150,7 +176,16 @@ void front_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_
 		  unsigned int flags)
 {
 	struct front_request request;
+	struct fs_cred cred;
+	int error;
 
 	front_begin(&request, req, FRONT_RENAME);
-	front_reply_error(&request, fs_rename(request.front->fs, parent, name, new_parent, new_name, flags));
+	if ((flags & RENAME_WHITEOUT) != 0) {
+		cred = caller(req);
+		error = fs_rename_whiteout(request.front->fs, parent, name, new_parent, new_name,
+					   flags & ~(unsigned)RENAME_WHITEOUT, &cred);
+	} else {
+		error = fs_rename(request.front->fs, parent, name, new_parent, new_name, flags);
+	}
+	front_reply_error(&request, error);
 }

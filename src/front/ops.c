@@ -37,4 +37,10 @@ const struct fuse_lowlevel_ops front_ops = {
 	.listxattr = front_listxattr,
 	.removexattr = front_removexattr,
 	.ioctl = front_ioctl,
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	.tmpfile = front_tmpfile,
+#endif
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	.statx = front_statx,
+#endif
 };

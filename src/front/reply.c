@@ -66,6 +66,13 @@ void front_reply_attr(struct front_request *request, const struct stat *attr)
 	answered(request, fuse_reply_attr(request->req, attr, request->front->attr_timeout));
 }
 
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+void front_reply_statx(struct front_request *request, struct statx *attr)
+{
+	answered(request, fuse_reply_statx(request->req, 0, attr, request->front->attr_timeout));
+}
+#endif
+
 void front_reply_open(struct front_request *request, const struct fuse_file_info *fi)
 {
 	answered(request, fuse_reply_open(request->req, fi));

@@ -101,6 +101,7 @@ void front_reply_entry(struct front_request *request, const struct fs_entry *ent
 /* There is no such name, and the kernel may remember that. */
 void front_reply_absent(struct front_request *request);
 void front_reply_attr(struct front_request *request, const struct stat *attr);
+void front_reply_statx(struct front_request *request, struct statx *attr);
 void front_reply_open(struct front_request *request, const struct fuse_file_info *fi);
 /* False: the kernel did not take it. */
 bool front_reply_data(struct front_request *request, const void *data, size_t length);
@@ -119,6 +120,7 @@ void front_entry_param(const struct front *front, const struct fs_entry *entry, 
 /* attr.c */
 void front_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void front_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi);
 void front_statfs(fuse_req_t req, fuse_ino_t ino);
 
 /* names.c */
@@ -130,6 +132,7 @@ void front_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mod
 void front_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void front_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
 void front_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
+void front_tmpfile(fuse_req_t req, fuse_ino_t directory, mode_t mode, struct fuse_file_info *fi);
 void front_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
 void front_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void front_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);

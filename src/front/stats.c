@@ -38,6 +38,8 @@ static const char *const op_names[] = {
 	[FRONT_LISTXATTR] = "listxattr",
 	[FRONT_REMOVEXATTR] = "removexattr",
 	[FRONT_IOCTL] = "ioctl",
+	[FRONT_TMPFILE] = "tmpfile",
+	[FRONT_STATX] = "statx",
 };
 static_assert(ARRAY_SIZE(op_names) == FRONT_OPS, "every operation has a name");
 

@@ -117,6 +117,21 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr)
 	return 0;
 }
 
+int fs_statx(struct fs *fs, uint64_t ino, struct fs_statx *ret_statx)
+{
+	struct fs_inode *inode;
+	int error = fs_inode_get(fs, ino, &inode);
+
+	if (error != 0)
+		return error;
+	lock_rw_take_shared(fs_inode_attr_lock(inode));
+	fs_inode_stat(inode, &ret_statx->attr);
+	ret_statx->btime = (struct timespec){.tv_sec = inode->media->btime, .tv_nsec = inode->media->btime_nsec};
+	lock_rw_drop(fs_inode_attr_lock(inode));
+	fs_inode_put(fs, inode);
+	return 0;
+}
+
 /* ---- setattr ---- */
 
 static bool nsec_valid(long nsec)

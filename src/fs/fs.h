@@ -83,6 +83,24 @@ int fs_visit_known_files(struct fs *fs, int (*visit)(void *arg, uint64_t ino), v
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct stat *ret_attr);
 
+/* What statx(2) can show: all times have nanoseconds, and the seconds are 64 bits with a sign. */
+struct fs_statx {
+	struct stat attr;
+	struct timespec btime; /* when it was made */
+};
+int fs_statx(struct fs *fs, uint64_t ino, struct fs_statx *ret_statx);
+
+/*
+ * When reading changes the time of access: files that are read, directories that are listed, symlinks that are read,
+ * each time that fs is asked to. At any time, by any thread. After fs_open(): never.
+ */
+#define FS_ATIME_FILES 1u /* without it never, and the others mean nothing */
+#define FS_ATIME_DIRECTORIES 2u
+#define FS_ATIME_STRICT 4u /* always; without it only if it is older than a change or than a day: relatime */
+#define FS_ATIME_PAUSED 8u /* not now: the kernel's mount is read-only */
+void fs_set_atime(struct fs *fs, unsigned flags);
+unsigned fs_get_atime(const struct fs *fs);
+
 #define FS_SET_MODE 1u
 #define FS_SET_UID 2u
 #define FS_SET_GID 4u
@@ -130,12 +148,25 @@ struct fs_make {
 /* mknod, mkdir, symlink and create. Raises the look-up count. -EEXIST, -ENOSPC, -ENAMETOOLONG, -EMLINK, -ENOENT. */
 int fs_make(struct fs *fs, uint64_t parent, const char *name, const struct fs_make *make, const struct fs_cred *cred,
 	    struct fs_entry *ret_entry);
+/*
+ * O_TMPFILE: a regular file without a name, as fs_make() would make it in `directory`. It is an orphan on media: a
+ * crash takes it away, and so does the last fs_forget(), unless fs_link() has given it a name; that works until its
+ * last name is removed, as for all files. -ENOTDIR, -ENOSPC.
+ */
+int fs_tmpfile(struct fs *fs, uint64_t directory, mode_t mode, mode_t umask, const struct fs_cred *cred,
+	       struct fs_entry *ret_entry);
 int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
 int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
 /* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE; others -EINVAL. */
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags);
+/*
+ * As fs_rename(), and in the same transaction the old name becomes that of a whiteout (RENAME_WHITEOUT): a new
+ * character device 0/0 of `cred`, which says to overlayfs that there is nothing. Not with RENAME_EXCHANGE. -ENOSPC.
+ */
+int fs_rename_whiteout(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+		       unsigned flags, const struct fs_cred *cred);
 /* Returns the length; not terminated. -EINVAL: not a symlink. */
 ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t capacity);
 
@@ -161,9 +192,12 @@ struct fs_read {
 	struct iovec iov[FS_READ_IOV];
 	int count;
 	size_t length; /* bytes, clipped at the end of the file; short also when iov is full */
+	bool unseen; /* the time of access is to be changed */
 };
 int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct fs_read *ret_read);
 void fs_read_end(struct fs *fs, struct fs_read *read);
+/* Between begin and end, before the answer: changes the time of access, if it is to be. Not for O_NOATIME. */
+void fs_read_seen(struct fs *fs, const struct fs_read *read);
 /* Between begin and end: some of the bytes could not be loaded (EIO was answered). Finds out which, tells their
  * holders. */
 void fs_read_failed(struct fs *fs, const struct fs_read *read);

@@ -31,6 +31,7 @@ struct fs_inode {
 	struct lock_rw map;
 	uint64_t lookups; /* the kernel's count; shard lock */
 	uint32_t refs; /* operations that use it; shard lock */
+	bool unnamed; /* fs_tmpfile() made it and it had no name so far; `map` */
 	bool evicting; /* its last user is freeing it, or its maker has not committed yet; shard lock */
 	UT_hash_handle hh;
 };
@@ -52,6 +53,7 @@ struct fs {
 	bool read_only;
 	bool inode_flags; /* inodes may be immutable or append-only: opens are asked for */
 	atomic_bool shut_down; /* by request; `damaged` is set too */
+	atomic_uint atime; /* FS_ATIME_ */
 	atomic_bool damaged; /* a failure left memory and media apart: only reading is left */
 	char *meta_path;
 	struct lock_mutex rename; /* LOCK_RENAME */
@@ -104,6 +106,12 @@ struct timespec fs_now(void);
 void fs_touch_mtime(struct fmt_inode *inode, const struct timespec *now);
 void fs_touch_ctime(struct fmt_inode *inode, const struct timespec *now);
 bool fs_time_stands(int64_t sec, uint32_t nsec, const struct timespec *now);
+/*
+ * times.c: true if being read now changes the time of access; attribute lock held, shared at least. Then, with the lock
+ * let go and before the answer, fs_accessed() does it, in a transaction of its own. No error: reading went well.
+ */
+bool fs_access_due(struct fs *fs, const struct fs_inode *inode);
+void fs_accessed(struct fs *fs, struct fs_inode *inode);
 /* Fills an entry for the kernel and raises the look-up count; takes the attribute lock shared. */
 void fs_entry_fill(struct fs *fs, struct fs_inode *inode, struct fs_entry *ret_entry);
 

@@ -146,13 +146,17 @@ ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *target, size_t capacity)
 {
 	struct fs_inode *inode;
 	ssize_t result = fs_inode_get(fs, ino, &inode);
+	bool due;
 
 	if (result != 0)
 		return result;
 	if (S_ISLNK(inode->type)) {
 		lock_rw_take_shared(&inode->map);
 		result = meta_symlink_get(fs->meta, inode->media, target, capacity);
+		due = result >= 0 && fs_access_due(fs, inode);
 		lock_rw_drop(&inode->map);
+		if (due)
+			fs_accessed(fs, inode);
 	} else {
 		result = -EINVAL;
 	}
@@ -283,33 +287,40 @@ static void make_fill(struct fmt_inode *media, const struct fs_make *make, const
 	fs_touch_ctime(media, now);
 }
 
-static int make_tx(struct fs *fs, struct meta_tx *tx, const struct addition *add, const struct fs_make *make,
-		   const struct fs_cred *cred, struct fs_inode *child)
+int fs_birth_tx(struct fs *fs, struct meta_tx *tx, const struct fs_birth *birth, const struct timespec *now,
+		struct fmt_inode **ret_media)
 {
-	struct timespec now = fs_now();
 	struct fmt_inode *media;
 	int error = meta_inode_create(tx, &media);
 
+	if (error == 0)
+		error = fs_inode_insert(fs, birth->child, media->ino);
 	if (error != 0)
 		return error;
-	error = fs_inode_insert(fs, child, media->ino);
+	make_fill(media, birth->make, birth->cred, birth->directory->media, now);
+	error = fs_acl_inherit(fs->meta, tx, birth->directory->media, media, birth->make->umask);
 	if (error != 0)
 		return error;
-	make_fill(media, make, cred, add->directory->media, &now);
-	error = fs_acl_inherit(fs->meta, tx, add->directory->media, media, make->umask);
-	if (error != 0)
-		return error;
-	if (S_ISLNK(child->type)) {
-		error = meta_symlink_set(tx, media, make->target, strlen(make->target));
+	if (S_ISLNK(birth->child->type)) {
+		error = meta_symlink_set(tx, media, birth->make->target, strlen(birth->make->target));
 		if (error != 0)
 			return error;
 	}
-	return addition_insert(tx, add, media, &now);
+	*ret_media = media;
+	return 0;
+}
+
+static int make_tx(struct fs *fs, struct meta_tx *tx, const struct addition *add, const struct fs_birth *birth)
+{
+	struct timespec now = fs_now();
+	struct fmt_inode *media;
+	int error = fs_birth_tx(fs, tx, birth, &now, &media);
+
+	return error != 0 ? error : addition_insert(tx, add, media, &now);
 }
 
 /* The directory is locked; on success the child is in the table with one reference. */
-static int make_locked(struct fs *fs, const struct addition *add, const struct fs_make *make,
-		       const struct fs_cred *cred, struct fs_inode *child)
+static int make_locked(struct fs *fs, const struct addition *add, const struct fs_birth *birth)
 {
 	struct meta_tx *tx;
 	int error = addition_check(fs, add);
@@ -319,16 +330,16 @@ static int make_locked(struct fs *fs, const struct addition *add, const struct f
 	error = meta_begin(fs->meta, META_TX_INODE, &tx);
 	if (error != 0)
 		return error;
-	error = make_tx(fs, tx, add, make, cred, child);
+	error = make_tx(fs, tx, add, birth);
 	error = fs_end(fs, tx, error, "make", add->directory->ino);
-	return error != 0 ? error : fs_inode_publish(fs, child);
+	return error != 0 ? error : fs_inode_publish(fs, birth->child);
 }
 
 int fs_make(struct fs *fs, uint64_t parent, const char *name, const struct fs_make *make, const struct fs_cred *cred,
 	    struct fs_entry *ret_entry)
 {
 	struct addition add = {.name = name, .subdirectory = S_ISDIR(make->mode)};
-	struct fs_inode *child;
+	struct fs_birth birth = {.make = make, .cred = cred};
 	int error = make_check(make, name, &add.length);
 
 	if (error != 0)
@@ -336,18 +347,19 @@ int fs_make(struct fs *fs, uint64_t parent, const char *name, const struct fs_ma
 	error = fs_directory_get(fs, parent, &add.directory);
 	if (error != 0)
 		return error;
-	error = fs_inode_new(make_type(make), &child);
+	birth.directory = add.directory;
+	error = fs_inode_new(make_type(make), &birth.child);
 	if (error != 0)
 		goto put;
 	lock_rw_take_exclusive(&add.directory->layout);
-	error = make_locked(fs, &add, make, cred, child);
+	error = make_locked(fs, &add, &birth);
 	lock_rw_drop(&add.directory->layout);
 	if (error != 0) {
-		fs_inode_discard(fs, child);
+		fs_inode_discard(fs, birth.child);
 		goto put;
 	}
-	fs_entry_fill(fs, child, ret_entry);
-	fs_inode_put(fs, child);
+	fs_entry_fill(fs, birth.child, ret_entry);
+	fs_inode_put(fs, birth.child);
 put:
 	fs_inode_put(fs, add.directory);
 	return error;
@@ -376,8 +388,8 @@ static int link_locked(struct fs *fs, const struct addition *add, struct fs_inod
 
 	if (error != 0)
 		return error;
-	/* Its last name is gone: it is an orphan, and stays one. */
-	if (file->media->nlink == 0)
+	/* Its last name is gone: it is an orphan, and stays one. But one that never had a name may get its first. */
+	if (file->media->nlink == 0 && !file->unnamed)
 		return -ENOENT;
 	error = fs_may_change(file, FS_CHANGE_ANY);
 	if (error != 0)
@@ -388,7 +400,10 @@ static int link_locked(struct fs *fs, const struct addition *add, struct fs_inod
 	if (error != 0)
 		return error;
 	error = link_tx(tx, add, file);
-	return fs_end(fs, tx, error, "link", file->ino);
+	error = fs_end(fs, tx, error, "link", file->ino);
+	if (error == 0)
+		file->unnamed = false;
+	return error;
 }
 
 int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *ret_entry)

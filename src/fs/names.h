@@ -23,6 +23,20 @@ int fs_child_get(struct fs *fs, struct fs_inode *directory, const char *name, si
 int fs_entry_get(struct fs *fs, struct fs_inode *directory, const struct meta_entry *entry,
 		 struct fs_inode **ret_child);
 
+/*
+ * namei.c: makes the inode of `make` in `directory`, which is locked (shared will do), within a transaction with
+ * META_TX_INODE: owner, mode, times; one link, or those of an empty directory; no name. `child` (fs_inode_new()) is
+ * inserted. The caller publishes it after the commit, or discards it.
+ */
+struct fs_birth {
+	const struct fs_inode *directory;
+	const struct fs_make *make; /* checked */
+	const struct fs_cred *cred;
+	struct fs_inode *child;
+};
+int fs_birth_tx(struct fs *fs, struct meta_tx *tx, const struct fs_birth *birth, const struct timespec *now,
+		struct fmt_inode **ret_media);
+
 /* "." or "..": names that no operation makes, removes or moves. */
 bool fs_name_is_dots(const char *name);
 

@@ -28,6 +28,7 @@ int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct
 		end = start + size;
 	if (end > start)
 		error = fs_gather(fs, file, start, end, ret_read->iov, FS_READ_IOV, &count, &length);
+	ret_read->unseen = fs_access_due(fs, file);
 	/* What is mapped stays mapped, and at its place, while layout is held: the extents need no lock any more. */
 	lock_rw_drop(&file->map);
 	if (error != 0)
@@ -41,6 +42,12 @@ unlock:
 put:
 	fs_inode_put(fs, file);
 	return error;
+}
+
+void fs_read_seen(struct fs *fs, const struct fs_read *read)
+{
+	if (read->unseen)
+		fs_accessed(fs, read->inode);
 }
 
 void fs_read_end(struct fs *fs, struct fs_read *read)

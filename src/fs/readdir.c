@@ -59,6 +59,7 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t offset, bool plus, fs_diren
 	struct reader reader = {.fs = fs, .plus = plus, .visit = visit, .arg = arg};
 	struct fs_inode *directory;
 	uint64_t after;
+	bool due;
 	int error = fs_directory_get(fs, ino, &directory);
 
 	if (error != 0)
@@ -72,7 +73,10 @@ int fs_readdir(struct fs *fs, uint64_t ino, uint64_t offset, bool plus, fs_diren
 	after = offset <= COOKIE_DOTDOT ? 0 : offset;
 	if (!reader.full)
 		error = meta_entry_iterate(fs->meta, directory->media, after, visit_entry, &reader);
+	due = error >= 0 && fs_access_due(fs, directory);
 	lock_rw_drop(&directory->layout);
+	if (due)
+		fs_accessed(fs, directory);
 	fs_inode_put(fs, directory);
 	return error > 0 ? 0 : error;
 }

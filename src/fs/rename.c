@@ -29,6 +29,8 @@ struct renaming {
 	struct fs *fs;
 	unsigned flags;
 	bool serial; /* fs->rename is held */
+	struct fs_birth white; /* the whiteout that takes the old name; no child: none */
+	bool whitened; /* it is made */
 	struct side from;
 	struct side to;
 };
@@ -252,7 +254,8 @@ static int final_check(struct renaming *r)
 
 /* ---- The change ---- */
 
-static int entries_change(struct meta_tx *tx, const struct renaming *r)
+/* `white`: what takes the old name, NULL if nothing does. */
+static int entries_change(struct meta_tx *tx, const struct renaming *r, const struct fmt_inode *white)
 {
 	const struct side *from = &r->from, *to = &r->to;
 	int error;
@@ -263,6 +266,8 @@ static int entries_change(struct meta_tx *tx, const struct renaming *r)
 		error = meta_entry_replace(tx, to->directory->media, to->name, to->length, from->child->media);
 	if (error != 0)
 		return error;
+	if (white != NULL)
+		return meta_entry_replace(tx, from->directory->media, from->name, from->length, white);
 	if ((r->flags & RENAME_EXCHANGE) == 0)
 		return meta_entry_remove(tx, from->directory->media, from->name, from->length);
 	return meta_entry_replace(tx, from->directory->media, from->name, from->length, to->child->media);
@@ -312,8 +317,13 @@ static int rename_tx(struct meta_tx *tx, const struct renaming *r)
 {
 	const struct side *from = &r->from, *to = &r->to;
 	struct timespec now = fs_now();
-	int error = entries_change(tx, r);
+	struct fmt_inode *white = NULL;
+	int error = 0;
 
+	if (r->white.child != NULL)
+		error = fs_birth_tx(r->fs, tx, &r->white, &now, &white);
+	if (error == 0)
+		error = entries_change(tx, r, white);
 	if (error != 0)
 		return error;
 	if (from->directory == to->directory) {
@@ -332,7 +342,15 @@ static int rename_tx(struct meta_tx *tx, const struct renaming *r)
 	return victim_change(tx, to->child, &now);
 }
 
-/* All is locked. Replacing names takes no page: it must work on a full pool. */
+/* Replacing names takes no page: it must work on a full pool. A whiteout is an addition, which may not. */
+static unsigned tx_flags(const struct renaming *r)
+{
+	if (r->white.child != NULL)
+		return META_TX_INODE;
+	return r->to.child != NULL ? META_TX_RESERVE : 0;
+}
+
+/* All is locked. */
 static int rename_change(struct renaming *r)
 {
 	struct meta_tx *tx;
@@ -340,11 +358,16 @@ static int rename_change(struct renaming *r)
 
 	if (error != 0)
 		return fs_failed(r->fs, error, "rename", r->from.child->ino);
-	error = meta_begin(r->fs->meta, r->to.child != NULL ? META_TX_RESERVE : 0, &tx);
+	error = meta_begin(r->fs->meta, tx_flags(r), &tx);
 	if (error != 0)
 		return error;
 	error = rename_tx(tx, r);
-	return fs_end(r->fs, tx, error, "rename", r->from.child->ino);
+	error = fs_end(r->fs, tx, error, "rename", r->from.child->ino);
+	if (error == 0 && r->white.child != NULL) {
+		error = fs_inode_publish(r->fs, r->white.child);
+		r->whitened = error == 0;
+	}
+	return error;
 }
 
 /* ---- The operation ---- */
@@ -410,31 +433,63 @@ static int rename_check(const char *name, const char *new_name, unsigned flags)
 	return 0;
 }
 
+/* fs, flags, names and white's child are set. */
+static int rename_names(struct renaming *r, uint64_t parent, uint64_t new_parent)
+{
+	struct fs *fs = r->fs;
+	int error = rename_check(r->from.name, r->to.name, r->flags);
+
+	if (error == 0)
+		error = fs_name_check(r->from.name, &r->from.length);
+	if (error == 0)
+		error = fs_name_check(r->to.name, &r->to.length);
+	if (error == 0)
+		error = fs_directory_get(fs, parent, &r->from.directory);
+	if (error != 0)
+		return error;
+	error = fs_directory_get(fs, new_parent, &r->to.directory);
+	if (error != 0)
+		goto put_from;
+	r->white.directory = r->from.directory;
+	r->serial = r->from.directory != r->to.directory;
+	error = rename_once(r);
+	if (error == SERIALIZE) {
+		r->serial = true;
+		error = rename_once(r);
+	}
+	fs_inode_put(fs, r->to.directory);
+put_from:
+	fs_inode_put(fs, r->from.directory);
+	return error;
+}
+
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags)
 {
 	struct renaming r = {.fs = fs, .flags = flags, .from = {.name = name}, .to = {.name = new_name}};
-	int error = rename_check(name, new_name, flags);
 
-	if (error == 0)
-		error = fs_name_check(name, &r.from.length);
-	if (error == 0)
-		error = fs_name_check(new_name, &r.to.length);
-	if (error == 0)
-		error = fs_directory_get(fs, parent, &r.from.directory);
+	return rename_names(&r, parent, new_parent);
+}
+
+int fs_rename_whiteout(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+		       unsigned flags, const struct fs_cred *cred)
+{
+	const struct fs_make make = {.mode = S_IFCHR};
+	struct renaming r = {.fs = fs, .flags = flags, .from = {.name = name}, .to = {.name = new_name}};
+	int error;
+
+	if ((flags & RENAME_EXCHANGE) != 0)
+		return -EINVAL;
+	r.white.make = &make;
+	r.white.cred = cred;
+	error = fs_inode_new(S_IFCHR, &r.white.child);
 	if (error != 0)
 		return error;
-	error = fs_directory_get(fs, new_parent, &r.to.directory);
-	if (error != 0)
-		goto put_from;
-	r.serial = r.from.directory != r.to.directory;
-	error = rename_once(&r);
-	if (error == SERIALIZE) {
-		r.serial = true;
-		error = rename_once(&r);
-	}
-	fs_inode_put(fs, r.to.directory);
-put_from:
-	fs_inode_put(fs, r.from.directory);
+	error = rename_names(&r, parent, new_parent);
+	/* Nobody has looked it up: it goes out of memory. */
+	if (r.whitened)
+		fs_inode_put(fs, r.white.child);
+	else
+		fs_inode_discard(fs, r.white.child);
 	return error;
 }

@@ -204,14 +204,101 @@ static void test_persistence(void **state)
 	assert_int_equal(fs_rmdir(pool->fs, ROOT, "a"), 0);
 }
 
+static int whiteout(struct pool *pool, uint64_t from, const char *name, uint64_t to, const char *new_name,
+		    unsigned flags)
+{
+	return fs_rename_whiteout(pool->fs, from, name, to, new_name, flags, &pool_cred);
+}
+
+static void assert_whiteout(struct pool *pool, uint64_t directory, const char *name)
+{
+	struct stat attr = attr_of(pool, find(pool, directory, name));
+
+	assert_int_equal(attr.st_mode, S_IFCHR);
+	assert_int_equal(attr.st_rdev, makedev(0, 0));
+	assert_int_equal(attr.st_nlink, 1);
+	assert_int_equal(attr.st_uid, pool_cred.uid);
+}
+
+static void test_whiteout(void **state)
+{
+	struct pool *pool = *state;
+	struct tree t = tree_make(pool);
+
+	assert_int_equal(whiteout(pool, t.a, "file", t.a, "moved", RENAME_NOREPLACE), 0);
+	assert_whiteout(pool, t.a, "file");
+	assert_int_equal(find(pool, t.a, "moved"), t.file);
+	assert_int_equal(attr_of(pool, t.a).st_size, 3 * 64);
+	/* Over another name, to another directory; and what is left is of one link. */
+	assert_int_equal(make(pool, t.b, "old", S_IFREG), 0);
+	assert_int_equal(whiteout(pool, t.a, "moved", t.b, "old", 0), 0);
+	assert_whiteout(pool, t.a, "moved");
+	assert_int_equal(find(pool, t.b, "old"), t.file);
+	/* A directory: the parent has one less, though the name is there. */
+	assert_int_equal(whiteout(pool, t.a, "deep", t.b, "deep", 0), 0);
+	assert_whiteout(pool, t.a, "deep");
+	assert_int_equal(attr_of(pool, t.a).st_nlink, 2);
+	assert_int_equal(attr_of(pool, t.b).st_nlink, 3);
+	pool_remount(pool);
+	assert_whiteout(pool, t.a, "deep");
+	/* A whiteout is a file like others. */
+	assert_int_equal(whiteout(pool, t.a, "deep", t.a, "file", 0), 0);
+	assert_int_equal(fs_unlink(pool->fs, t.a, "file"), 0);
+	assert_int_equal(fs_unlink(pool->fs, t.a, "moved"), 0);
+	assert_int_equal(fs_unlink(pool->fs, t.a, "deep"), 0);
+	assert_int_equal(fs_rmdir(pool->fs, ROOT, "a"), 0);
+}
+
+static void test_whiteout_refused(void **state)
+{
+	struct pool *pool = *state;
+	struct tree t = tree_make(pool);
+	struct statvfs before, after;
+
+	assert_int_equal(link_to(pool, t.file, t.b, "same"), 0);
+	assert_int_equal(fs_statfs(pool->fs, &before), 0);
+	assert_int_equal(whiteout(pool, t.a, "file", t.a, "deep", RENAME_EXCHANGE), -EINVAL);
+	assert_int_equal(whiteout(pool, t.a, "none", t.b, "x", 0), -ENOENT);
+	assert_int_equal(whiteout(pool, t.a, "file", t.a, "deep", RENAME_NOREPLACE), -EEXIST);
+	assert_int_equal(whiteout(pool, t.a, "file", t.a, "deep", 0), -EISDIR);
+	assert_int_equal(whiteout(pool, ROOT, "a", t.deep, "x", 0), -EINVAL);
+	/* Two names of one file: nothing happens, and nothing is made. */
+	assert_int_equal(whiteout(pool, t.a, "file", t.b, "same", 0), 0);
+	assert_int_equal(find(pool, t.a, "file"), t.file);
+	assert_int_equal(fs_statfs(pool->fs, &after), 0);
+	assert_int_equal(after.f_ffree, before.f_ffree);
+}
+
+/* Big directories, so that names lie in pages of their own: all that such a rename changes fits one transaction. */
+static void test_whiteout_large(void **state)
+{
+	struct pool *pool = *state;
+	struct tree t = tree_make(pool);
+	char name[64], other[64];
+
+	for (unsigned i = 0; i < 2000; i++) {
+		snprintf(name, sizeof(name), "%055u", i);
+		assert_int_equal(make(pool, t.a, name, S_IFREG), 0);
+		if (i % 2 == 0)
+			assert_int_equal(make(pool, t.b, name, S_IFREG), 0);
+	}
+	for (unsigned i = 0; i < 2000; i++) {
+		snprintf(name, sizeof(name), "%055u", i);
+		snprintf(other, sizeof(other), "%055u", (i * 7) % 3000);
+		assert_int_equal(whiteout(pool, t.a, name, t.b, other, 0), 0);
+		assert_whiteout(pool, t.a, name);
+	}
+}
+
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		POOL_TEST(test_plain),	     POOL_TEST(test_refused),	   POOL_TEST(test_loops),
-		POOL_TEST(test_directories), POOL_TEST(test_replace_file), POOL_TEST(test_exchange),
-		POOL_TEST(test_persistence),
+		POOL_TEST(test_plain),		POOL_TEST(test_refused),      POOL_TEST(test_loops),
+		POOL_TEST(test_directories),	POOL_TEST(test_replace_file), POOL_TEST(test_exchange),
+		POOL_TEST(test_persistence),	POOL_TEST(test_whiteout),     POOL_TEST(test_whiteout_refused),
+		POOL_TEST(test_whiteout_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

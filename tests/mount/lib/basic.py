@@ -150,7 +150,14 @@ def renames():
     with fails(errno.ENOENT):
         renameat2('r/a', 'r/none', RENAME_EXCHANGE)
     with fails(errno.EINVAL):
-        renameat2('r/a', 'r/x', RENAME_WHITEOUT)
+        renameat2('r/a', 'r/b', RENAME_WHITEOUT | RENAME_EXCHANGE)
+    with fails(errno.EEXIST):
+        renameat2('r/a', 'r/b', RENAME_WHITEOUT | RENAME_NOREPLACE)
+    renameat2('r/a', 'r/x', RENAME_WHITEOUT | RENAME_NOREPLACE)
+    equal((read_file('r/x'), os.lstat('r/a').st_rdev), (b'b', 0), 'whiteout')
+    equal(stat.S_IFMT(os.lstat('r/a').st_mode), stat.S_IFCHR, 'whiteout')
+    renameat2('r/x', 'r/a', RENAME_WHITEOUT)
+    os.unlink('r/x')
     os.rename('r/a', 'r/b')
     equal(os.listdir('r'), ['b'])
     os.rename('r/b', 'r/b')
