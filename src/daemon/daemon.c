@@ -73,6 +73,7 @@ static void set_policy(const struct instance *instance)
 	};
 
 	fs_set_pin_policy(instance->fs, &policy);
+	fs_set_atime(instance->fs, daemon_atime_flags(options));
 }
 
 static int try_ctl(struct instance *instance, struct message *message)
@@ -87,7 +88,7 @@ static int try_ctl(struct instance *instance, struct message *message)
 		.access = access[options->pin_access],
 		.owner = geteuid(),
 		.group = options->pin_group,
-		.writeback = options->cache == FRONT_CACHE_WRITEBACK,
+		.writeback = daemon_cache(options) == FRONT_CACHE_WRITEBACK,
 		.read_only = fs_read_only(instance->fs),
 	};
 	char path[PATH_MAX];
@@ -135,13 +136,16 @@ static int open_front(struct instance *instance, struct message *message)
 	struct front_options front_options = {
 		.source = instance->meta_path,
 		.mountpoint = instance->mountpoint,
-		.cache = options->cache,
+		.cache = daemon_cache(options),
 	};
 	int error;
 
-	if (asprintf(&instance->mount_words, "%s%s%s%s", fs_read_only(instance->fs) ? "ro" : "rw",
-		     options->allow_other ? ",allow_other" : "", options->mount_words[0] != '\0' ? "," : "",
-		     options->mount_words) < 0) {
+	if (front_options.cache != options->cache)
+		log_warning("%s: strictatime: cache=none, as what the kernel reads from its cache is not seen here",
+			    instance->mountpoint);
+	if (asprintf(&instance->mount_words, "%s%s%s%s%s", fs_read_only(instance->fs) ? "ro" : "rw",
+		     options->allow_other ? ",allow_other" : "", options->atime == DAEMON_ATIME_NONE ? ",noatime" : "",
+		     options->mount_words[0] != '\0' ? "," : "", options->mount_words) < 0) {
 		instance->mount_words = NULL;
 		error = -ENOMEM;
 		goto fail;
@@ -151,8 +155,10 @@ static int open_front(struct instance *instance, struct message *message)
 	if (error != 0)
 		goto fail;
 	error = front_mount(instance->front, instance->mountpoint);
-	if (error == 0)
+	if (error == 0) {
+		daemon_show_atime(instance->mountpoint, options, fs_read_only(instance->fs));
 		return 0;
+	}
 	message_set(message, "%s: cannot mount: %s", instance->mountpoint,
 		    error == -EIO ? "the reason is above" : strerror(-error));
 	front_close(instance->front);

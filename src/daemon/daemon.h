@@ -22,10 +22,16 @@ struct daemon_mount {
 int daemon_mount(const struct daemon_mount *mount, struct message *ret_note, struct message *message);
 
 /*
- * Makes the mount at `mountpoint` read-only, or writable again, and applies the kernel's flags that the options name;
- * all else stays as it is. For root. -EBUSY: something is pinned, or open, for writing; -EROFS: the pool is open for
- * reading only; -EPERM, -EINVAL; words in `message`.
+ * Makes the mount at `mountpoint` read-only, or writable again, and applies the kernel's flags and the policy of
+ * access times that the options name; all else stays as it is. For root. -EBUSY: something is pinned, or open, for
+ * writing; -EROFS: the pool is open for reading only; -EPERM, -EINVAL; words in `message`.
  */
 int daemon_remount(const char *mountpoint, const struct daemon_options *options, struct message *message);
+
+/*
+ * Has the mount table tell of strictatime and nodiratime, which libfuse does not pass on: mount(8) repeats at a remount
+ * what it finds there. For root, else nothing happens. Between mounting and serving: asks nothing of the mount.
+ */
+void daemon_show_atime(const char *mountpoint, const struct daemon_options *options, bool read_only);
 
 #endif

@@ -193,7 +193,6 @@ static int apply_flag(struct daemon_options *options, const struct word *word, s
 		{"suid", 0, MS_NOSUID},	      {"nosuid", MS_NOSUID, 0},	   {"dev", 0, MS_NODEV},
 		{"nodev", MS_NODEV, 0},	      {"exec", 0, MS_NOEXEC},	   {"noexec", MS_NOEXEC, 0},
 		{"async", 0, MS_SYNCHRONOUS}, {"sync", MS_SYNCHRONOUS, 0}, {"dirsync", MS_DIRSYNC, 0},
-		{"noatime", MS_NOATIME, 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -203,6 +202,24 @@ static int apply_flag(struct daemon_options *options, const struct word *word, s
 		options->flags_cleared = (options->flags_cleared | flags[i].clear) & ~flags[i].set;
 	}
 	return pass_on(options, word, message);
+}
+
+/* The kernel leaves times of access to us, whatever its flags of the mount say. */
+static int apply_atime(struct daemon_options *options, const struct word *word, struct message *message)
+{
+	(void)message;
+	options->atime_given = true;
+	if (strcmp(word->name, "noatime") == 0)
+		options->atime = DAEMON_ATIME_NONE;
+	else if (strcmp(word->name, "strictatime") == 0)
+		options->atime = DAEMON_ATIME_STRICT;
+	else if (strcmp(word->name, "relatime") == 0 ||
+		 (strcmp(word->name, "atime") == 0 && options->atime == DAEMON_ATIME_NONE) ||
+		 (strcmp(word->name, "nostrictatime") == 0 && options->atime == DAEMON_ATIME_STRICT))
+		options->atime = DAEMON_ATIME_RELATIVE;
+	else if (strcmp(word->name, "nodiratime") == 0 || strcmp(word->name, "diratime") == 0)
+		options->nodiratime = strcmp(word->name, "nodiratime") == 0;
+	return 0;
 }
 
 static int apply_allow_other(struct daemon_options *options, const struct word *word, struct message *message)
@@ -294,7 +311,14 @@ static const struct option_rule {
 	{"sync", NO_VALUE, apply_flag},
 	{"async", NO_VALUE, apply_flag},
 	{"dirsync", NO_VALUE, apply_flag},
-	{"noatime", NO_VALUE, apply_flag},
+	{"atime", NO_VALUE, apply_atime},
+	{"noatime", NO_VALUE, apply_atime},
+	{"relatime", NO_VALUE, apply_atime},
+	{"norelatime", NO_VALUE, apply_atime},
+	{"strictatime", NO_VALUE, apply_atime},
+	{"nostrictatime", NO_VALUE, apply_atime},
+	{"diratime", NO_VALUE, apply_atime},
+	{"nodiratime", NO_VALUE, apply_atime},
 	{"fsname", VALUE, refuse_own},
 	{"subtype", VALUE, refuse_own},
 	{"remount", NO_VALUE, apply_remount},
@@ -319,14 +343,6 @@ static const struct option_rule {
 	{"comment", VALUE, ignore},
 	{"uhelper", VALUE, ignore},
 	{"helper", VALUE, ignore},
-	/* Times of access are the kernel's default here: none of these changes anything. */
-	{"atime", NO_VALUE, ignore},
-	{"diratime", NO_VALUE, ignore},
-	{"nodiratime", NO_VALUE, ignore},
-	{"relatime", NO_VALUE, ignore},
-	{"norelatime", NO_VALUE, ignore},
-	{"strictatime", NO_VALUE, ignore},
-	{"nostrictatime", NO_VALUE, ignore},
 	{"lazytime", NO_VALUE, ignore},
 	{"nolazytime", NO_VALUE, ignore},
 };
@@ -444,6 +460,30 @@ int daemon_options_init(struct daemon_options *options, bool root)
 		.mount_words = strdup(root ? "dev,suid" : ""),
 	};
 	return options->mount_words != NULL ? 0 : -ENOMEM;
+}
+
+unsigned daemon_atime_flags(const struct daemon_options *options)
+{
+	if (options->atime == DAEMON_ATIME_NONE)
+		return 0;
+	return FS_ATIME_FILES | (options->nodiratime ? 0 : FS_ATIME_DIRECTORIES) |
+	       (options->atime == DAEMON_ATIME_STRICT ? FS_ATIME_STRICT : 0);
+}
+
+unsigned long daemon_atime_mount_flags(const struct daemon_options *options)
+{
+	static const unsigned long flags[] = {
+		[DAEMON_ATIME_RELATIVE] = MS_RELATIME,
+		[DAEMON_ATIME_NONE] = MS_NOATIME,
+		[DAEMON_ATIME_STRICT] = MS_STRICTATIME,
+	};
+
+	return flags[options->atime] | (options->nodiratime ? MS_NODIRATIME : 0);
+}
+
+enum front_cache daemon_cache(const struct daemon_options *options)
+{
+	return options->atime == DAEMON_ATIME_STRICT ? FRONT_CACHE_NONE : options->cache;
 }
 
 void daemon_options_fini(struct daemon_options *options)

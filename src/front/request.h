@@ -229,6 +229,11 @@ static inline bool front_has_pages(const struct front *front)
 	return front->cache != FRONT_CACHE_NONE || front->shared_mmap;
 }
 
+/* atime.c: "pinfs.atime". -EPERM, -EINVAL, -EOPNOTSUPP: not with these caches. */
+#define FRONT_ATIME_WORDS_MAX 64
+void front_atime_words(const struct front *front, char *ret_words, size_t capacity);
+int front_atime_set(const struct front_request *request, const char *value, size_t size);
+
 /* ops.c: the table; its init is in session.c. */
 extern const struct fuse_lowlevel_ops front_ops;
 void front_init(void *userdata, struct fuse_conn_info *conn);

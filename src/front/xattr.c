@@ -1,6 +1,6 @@
 /*
  * Extended attributes: those of files, and the virtual ones that begin with "pinfs.", which exist nowhere on media, are
- * not listed and cannot be set.
+ * not listed and, but for one, cannot be set.
  */
 #include "front/request.h"
 
@@ -19,6 +19,7 @@
 #define SOCKET_NAME "pinfs.socket" /* of anything: where clients find the daemon */
 #define WRITE_PINS_NAME "pinfs.write_pins" /* of the root: how many pins for writing there are */
 #define WRITABLE_NAME "pinfs.writable" /* of the root: 0 if the pool is open for reading only, else 1 */
+#define ATIME_NAME "pinfs.atime" /* of the root: the policy of access times; the one that can be set (remount) */
 #define PINS_NAME "pinfs.pins" /* of a file: how many bytes of it are pinned */
 /* Between the question for its length and the question for the value the text may grow by this much. */
 #define STATUS_SLACK 512u
@@ -101,9 +102,11 @@ void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char
 
 	front_begin(&request, req, FRONT_SETXATTR);
 	error = check_change(request.front, name);
-	if (error == 0 && kills_setgid(&request, ino, name))
+	if (ino == FUSE_ROOT_ID && strcmp(name, ATIME_NAME) == 0)
+		error = front_atime_set(&request, value, size);
+	else if (error == 0 && kills_setgid(&request, ino, name))
 		flags |= FS_XATTR_KILL_SETGID;
-	if (error == 0)
+	if (error == 0 && strcmp(name, ATIME_NAME) != 0)
 		error = fs_setxattr(request.front->fs, ino, name, value, size, flags);
 	front_reply_error(&request, error);
 }
@@ -203,7 +206,7 @@ static void reply_write_pins(struct front_request *request, size_t size)
 static void get_virtual(struct front_request *request, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct front *front = request->front;
-	char number[32];
+	char number[32], words[FRONT_ATIME_WORDS_MAX];
 
 	if (ino == FUSE_ROOT_ID && strcmp(name, WRITE_PINS_NAME) == 0) {
 		reply_write_pins(request, size);
@@ -211,6 +214,9 @@ static void get_virtual(struct front_request *request, fuse_ino_t ino, const cha
 		reply_text(request, size, fs_read_only(front->fs) ? "0" : "1");
 	} else if (ino == FUSE_ROOT_ID && strcmp(name, STATUS_NAME) == 0) {
 		get_status(request, size);
+	} else if (ino == FUSE_ROOT_ID && strcmp(name, ATIME_NAME) == 0) {
+		front_atime_words(front, words, sizeof(words));
+		reply_text(request, size, words);
 	} else if (front->client_socket != NULL && strcmp(name, SOCKET_NAME) == 0) {
 		reply_text(request, size, front->client_socket);
 	} else if (strcmp(name, PINS_NAME) == 0) {

@@ -189,16 +189,50 @@ static void test_others(void **state)
 	accepts(&options, "defaults,noauto,nofail,_netdev,user,user=joe,users,x-systemd.automount,x-mount.mkdir=0755,"
 			  "X-mount.idmap=b:0:0:1,comment=a b,default_permissions,relatime,strictatime,lazytime");
 	assert_string_equal(options.mount_words, "");
+	assert_int_equal(options.atime, DAEMON_ATIME_STRICT);
+	assert_int_equal(daemon_cache(&options), FRONT_CACHE_NONE);
 	daemon_options_fini(&options);
 
 	accepts(&options, ",,nosuid,nodev,,noexec,noatime,max_read=65536,context=\"a:b\\,c\",");
-	assert_string_equal(options.mount_words, "nosuid,nodev,noexec,noatime,max_read=65536,context=\"a:b\\,c\"");
+	assert_string_equal(options.mount_words, "nosuid,nodev,noexec,max_read=65536,context=\"a:b\\,c\"");
 	daemon_options_fini(&options);
 
 	accepts(&options, "allow_other,allow_root");
 	assert_false(options.allow_other);
 	assert_string_equal(options.mount_words, "allow_root");
 	daemon_options_fini(&options);
+}
+
+static void test_atime(void **state)
+{
+	static const struct {
+		const char *words;
+		unsigned flags;
+		unsigned long mount_flags;
+	} cases[] = {
+		{"defaults", FS_ATIME_FILES | FS_ATIME_DIRECTORIES, MS_RELATIME},
+		{"noatime", 0, MS_NOATIME},
+		{"noatime,relatime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES, MS_RELATIME},
+		{"noatime,atime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES, MS_RELATIME},
+		{"strictatime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES | FS_ATIME_STRICT, MS_STRICTATIME},
+		{"strictatime,atime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES | FS_ATIME_STRICT, MS_STRICTATIME},
+		{"strictatime,nostrictatime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES, MS_RELATIME},
+		{"noatime,nostrictatime,norelatime", 0, MS_NOATIME},
+		{"nodiratime", FS_ATIME_FILES, MS_RELATIME | MS_NODIRATIME},
+		{"strictatime,nodiratime", FS_ATIME_FILES | FS_ATIME_STRICT, MS_STRICTATIME | MS_NODIRATIME},
+		{"nodiratime,diratime", FS_ATIME_FILES | FS_ATIME_DIRECTORIES, MS_RELATIME},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct daemon_options options;
+
+		accepts(&options, cases[i].words);
+		assert_int_equal(options.atime_given, i != 0);
+		assert_int_equal(daemon_atime_flags(&options), cases[i].flags);
+		assert_int_equal(daemon_atime_mount_flags(&options), cases[i].mount_flags);
+		daemon_options_fini(&options);
+	}
 }
 
 static void test_remount(void **state)
@@ -282,7 +316,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_bad_sizes), cmocka_unit_test(test_seconds),
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_own),	   cmocka_unit_test(test_others),
 		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_sloppy),	   cmocka_unit_test(test_escapes),
-		cmocka_unit_test(test_remount),
+		cmocka_unit_test(test_atime),	 cmocka_unit_test(test_remount),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
