@@ -122,8 +122,11 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry 
 
 	if (error != 0)
 		return error;
-	/* "." is asked of any inode: so the kernel revives a file handle. */
-	if (strcmp(name, ".") == 0) {
+	/*
+	 * "." is asked of any inode: so the kernel revives a file handle. What it revives it calls "/" as long as it
+	 * knows no path, and overlayfs has it look that up.
+	 */
+	if (strcmp(name, ".") == 0 || strcmp(name, "/") == 0) {
 		fs_entry_fill(fs, directory, ret_entry);
 		goto put;
 	}

@@ -345,15 +345,37 @@ static void test_full(void **state)
 	assert_true(before.f_ffree - after.f_ffree < 4096);
 }
 
+/* What the kernel asks of an inode that it has by a handle. */
+static void test_by_number(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t dir, file;
+
+	assert_int_equal(make_kept(pool, ROOT, "dir", S_IFDIR, &dir), 0);
+	assert_int_equal(make_kept(pool, dir, "file", S_IFREG, &file), 0);
+	assert_int_equal(find(pool, file, "."), file);
+	assert_int_equal(find(pool, file, "/"), file);
+	assert_int_equal(find(pool, dir, "/"), dir);
+	assert_int_equal(find(pool, dir, ".."), ROOT);
+	assert_int_equal(find_error(pool, file, ".."), -ENOTDIR);
+	fs_forget(pool->fs, file, 1);
+	assert_int_equal(fs_unlink(pool->fs, dir, "file"), 0);
+	assert_int_equal(find_error(pool, file, "."), -ESTALE);
+	assert_int_equal(find_error(pool, file, "/"), -ESTALE);
+	assert_int_equal(find_error(pool, 3, "."), -ESTALE);
+	assert_int_equal(find_error(pool, UINT64_MAX, "."), -ESTALE);
+}
+
 #define POOL_TEST(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		POOL_TEST(test_make_types),  POOL_TEST(test_make_refused),   POOL_TEST(test_lookup),
-		POOL_TEST(test_symlink),     POOL_TEST(test_setgid),	     POOL_TEST(test_link),
-		POOL_TEST(test_unlink_open), POOL_TEST(test_unlink_unmount), POOL_TEST(test_rmdir),
-		POOL_TEST(test_mkdir_links), POOL_TEST(test_times),	     POOL_TEST(test_full),
+		POOL_TEST(test_by_number), POOL_TEST(test_make_types),	POOL_TEST(test_make_refused),
+		POOL_TEST(test_lookup),	   POOL_TEST(test_symlink),	POOL_TEST(test_setgid),
+		POOL_TEST(test_link),	   POOL_TEST(test_unlink_open), POOL_TEST(test_unlink_unmount),
+		POOL_TEST(test_rmdir),	   POOL_TEST(test_mkdir_links), POOL_TEST(test_times),
+		POOL_TEST(test_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 """Times of access on a mount of policy POLICY (relatime, noatime, strictatime, nodiratime), in FOLDER.
 
-Each read is one that the kernel cannot answer from its caches: they are dropped, or there are none.
+Each read is one that the kernel cannot answer from its caches: they are dropped, or there are none. (Not to be dropped
+is what it knows of a symlink: only the first time counts there.)
 atime.py POLICY CACHE FOLDER [paused]
 """
 import os
@@ -15,25 +16,21 @@ DAY = 24 * 3600 * 10**9
 NOW = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
 
 
-def drop_caches():
-    with open('/proc/sys/vm/drop_caches', 'w', encoding='ascii') as file:
-        file.write('1')
+def drop(fd):
+    """The kernel's pages of this file or folder: of others it may hold what it likes."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read(path, flags=0):
-    drop_caches()
     with opened(path, os.O_RDONLY | flags) as fd:
+        drop(fd)
         equal(os.read(fd, 100), b'data')
 
 
 def listing(path):
-    drop_caches()
-    os.listdir(path)
-
-
-def readlink(path):
-    drop_caches()
-    os.readlink(path)
+    with opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        drop(fd)
+        os.listdir(fd)
 
 
 def changed(path, action):
@@ -53,7 +50,7 @@ def age(path, atime):
 
 def main():
     os.chdir(FOLDER)
-    names = {'file': read, 'folder': listing, 'symlink': readlink}
+    names = {'file': read, 'folder': listing, 'symlink': os.readlink}
     if not PAUSED:
         os.mkdir('folder')
         write_file('folder/inside')
@@ -66,6 +63,8 @@ def main():
         if not PAUSED:
             age(name, NOW - 3 * DAY)
         equal(changed(name, action), not off, f'{name}: old, read under {POLICY}')
+        if name == 'symlink' and CACHE != 'none':
+            continue
         # Now it is later than all changes.
         equal(changed(name, action), POLICY == 'strictatime' and not off, f'{name}: read again under {POLICY}')
         if not PAUSED:
