@@ -68,7 +68,8 @@ struct fs_cred {
 	gid_t gid;
 };
 
-/* Each success raises the inode's look-up count by one; "." and ".." work too, and "/" as ".". -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+/* Each success raises the inode's look-up count by one; "." and ".." work too, and "/" as ".". -ENOENT, -ENOTDIR,
+ * -ENAMETOOLONG. */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *ret_entry);
 /* Lowers the count; an inode without count and links is evicted here, its blocks freed. Unknown numbers are ignored. */
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t count);

@@ -87,7 +87,8 @@ bool fs_access_due(struct fs *fs, const struct fs_inode *inode)
 	struct timespec now;
 
 	if ((flags & (FS_ATIME_FILES | FS_ATIME_PAUSED)) != FS_ATIME_FILES ||
-	    (fs_inode_is_dir(inode) && (flags & FS_ATIME_DIRECTORIES) == 0) || fs_writable(fs) != 0)
+	    (fs_inode_is_dir(inode) && (flags & FS_ATIME_DIRECTORIES) == 0) ||
+	    (media->flags & FMT_INODE_NOATIME) != 0 || fs_writable(fs) != 0)
 		return false;
 	now = fs_now();
 	if ((flags & FS_ATIME_STRICT) != 0)

@@ -7,7 +7,10 @@ far() { # CACHE
 	pool_make 64M
 	pool_mount "cache=$1"
 	py limits far "$MNT"
-	pool_cycle "cache=$1"
+	# No manifest: reading it all would take a while.
+	pool_umount
+	pool_fsck
+	pool_mount "cache=$1"
 	[[ $(stat -c %s "$MNT/far") == 9223372036854775807 ]]
 	pool_finish
 }
