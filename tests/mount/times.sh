@@ -62,7 +62,7 @@ case_remount() {
 	pool_make 32M 16M
 	pool_mount noatime
 	py atime noatime auto "$MNT"
-	rm -r "$MNT"/*
+	rm -r "${MNT:?}"/*
 	pinfs mount -o remount,relatime "$META" "$MNT"
 	[[ ,$(findmnt -no OPTIONS "$MNT"), == *,relatime,* ]]
 	py atime relatime auto "$MNT"
@@ -71,7 +71,7 @@ case_remount() {
 	py atime relatime auto "$MNT" paused
 	pinfs mount -o remount,rw,nodiratime "$META" "$MNT"
 	[[ $(getfattr --only-values -n pinfs.atime "$MNT") == relatime,nodiratime ]]
-	rm -r "$MNT"/*
+	rm -r "${MNT:?}"/*
 	py atime nodiratime auto "$MNT"
 	expect_fail 1 'needs a new mount' -- pinfs mount -o remount,strictatime "$META" "$MNT"
 	[[ ,$(findmnt -no OPTIONS "$MNT"), == *,relatime,* ]]

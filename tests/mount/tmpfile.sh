@@ -21,7 +21,7 @@ basic() { # CACHE
 	free=$(statfs_of bfree)
 	unnamed basic
 	pool_cycle "cache=$1"
-	rm -r "$MNT"/*
+	rm -r "${MNT:?}"/*
 	wait_until 20 free_is "$free"
 	pool_finish
 }
