@@ -74,7 +74,11 @@ struct cap {
 };
 #define GRANTED(field) offsetof(struct front, field)
 
-/* A row each: add yours at the end. */
+/*
+ * A row each: add yours at the end. ASYNC_DIO not where the kernel caches: once an asynchronous direct write has been
+ * answered it does not look again for what others have read into its cache meanwhile, and a page that was read too early
+ * would stay for ever.
+ */
 static const struct cap caps[] = {
 	{FUSE_CAP_ASYNC_READ, NULL, 0, NULL},
 	{FUSE_CAP_READDIRPLUS, NULL, 0, NULL},
@@ -83,7 +87,7 @@ static const struct cap caps[] = {
 	{FUSE_CAP_CACHE_SYMLINKS, cached, 0, NULL},
 	{FUSE_CAP_EXPORT_SUPPORT, NULL, 0, NULL},
 	{FUSE_CAP_EXPLICIT_INVAL_DATA, NULL, 0, NULL},
-	{FUSE_CAP_ASYNC_DIO, NULL, 0, NULL},
+	{FUSE_CAP_ASYNC_DIO, uncached, 0, NULL},
 	{FUSE_CAP_WRITEBACK_CACHE, written_back, GRANTED(writeback), "cache=auto is used"},
 	{FUSE_CAP_NO_OPEN_SUPPORT, opens_freely, GRANTED(no_open), NULL},
 	{FUSE_CAP_NO_OPENDIR_SUPPORT, cached, GRANTED(no_opendir), NULL},
@@ -161,8 +165,10 @@ void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
 		const struct cap *cap = &caps[i];
 		bool granted;
 
-		if (cap->wanted != NULL && !cap->wanted(front))
+		if (cap->wanted != NULL && !cap->wanted(front)) {
+			refuse(conn, cap->flag); /* libfuse may have asked for it */
 			continue;
+		}
 		granted = is_known(cap) && ask(conn, cap->flag);
 		if (granted && cap->granted != 0)
 			*(bool *)((char *)front + cap->granted) = true;

@@ -22,6 +22,27 @@ case_writeback() {
 	coherence writeback
 }
 
+# The kernel answers asynchronous direct writes by another path than synchronous ones.
+asynchronous() { # CACHE
+	pool_make 64M 32M
+	pool_mount "cache=$1"
+	aio "$MNT/f" $((MT_FULL ? 5000 : 200))
+	pool_cycle "cache=$1"
+	pool_finish
+}
+
+case_asynchronous_auto() {
+	asynchronous auto
+}
+
+case_asynchronous_none() {
+	asynchronous none
+}
+
+case_asynchronous_writeback() {
+	asynchronous writeback
+}
+
 times() { # CACHE
 	pool_make 64M 32M
 	pool_mount "cache=$1"

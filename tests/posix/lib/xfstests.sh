@@ -6,8 +6,10 @@ lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 scratch=$1
 shift
 size=4G # of a pool's data, and of a device; sparse
-export FSTYP=fuse TEST_DIR=$scratch/mnt/test SCRATCH_MNT=$scratch/mnt/scratch TMPDIR=$scratch/tmp
+export FSTYP=fuse TEST_DIR=$scratch/mnt/test SCRATCH_MNT=$scratch/mnt/scratch
 export RESULT_BASE=$XFSTESTS_RESULTS LOGGER_PROG=true HOST_OPTIONS=$scratch/local.config
+export TMPDIR=/media # ours is mounted there: tests have ideas about a path's dots
+export FSTESTS_ISOL=privatens # some tests need to know
 # The suite wants some option: this one changes nothing.
 export FUSE_MOUNT_OPTIONS=-oallow_other${XFSTESTS_OPTIONS:+,$XFSTESTS_OPTIONS}
 export TEST_FS_MOUNT_OPTS=$FUSE_MOUNT_OPTIONS
@@ -49,11 +51,11 @@ set_up_ext4() {
 
 set_up_passthrough() {
 	local device
-	export XFSTESTS_PROGRAM=$XFSTESTS_ON TEST_DEV=$scratch/below/test SCRATCH_DEV=$scratch/below/scratch
+	export XFSTESTS_PROGRAM=$XFSTESTS_ON XFSTESTS_BELOW=$scratch/below TEST_DEV=test SCRATCH_DEV=scratch
 	ext4_device below
-	mkdir "$scratch/below" || die "$scratch: cannot write"
-	mount "$device" "$scratch/below" || die "cannot mount ext4"
-	mkdir "$TEST_DEV" "$SCRATCH_DEV" || die "$scratch/below: cannot write"
+	mkdir "$XFSTESTS_BELOW" || die "$scratch: cannot write"
+	mount "$device" "$XFSTESTS_BELOW" || die "cannot mount ext4"
+	mkdir "$XFSTESTS_BELOW"/{test,scratch} || die "$XFSTESTS_BELOW: cannot write"
 	mount --bind "$lib/mount.fuse.xfstests" /sbin/mount.fuse || die "cannot cover /sbin/mount.fuse"
 }
 
@@ -73,10 +75,13 @@ make_suite() {
 }
 
 ((EUID == 0)) || die "not root"
+# A namespace has copies of all mounts: of others' FUSE mounts they would keep the daemons from ending.
+findmnt -rno TARGET,FSTYPE | awk '$2 ~ /^fuse/ { print $1 }' | tac | xargs -r -d '\n' printf '%b\0' | xargs -r -0 umount -l
 umask 022
-mkdir -p "$TEST_DIR" "$SCRATCH_MNT" "$TMPDIR" || die "$scratch: cannot write"
+mkdir -p "$TEST_DIR" "$SCRATCH_MNT" "$scratch/tmp" || die "$scratch: cannot write"
 chmod 755 "$scratch" "$scratch/mnt"
-chmod 1777 "$TMPDIR"
+chmod 1777 "$scratch/tmp"
+mount --bind "$scratch/tmp" "$TMPDIR" || die "cannot cover $TMPDIR"
 case ${XFSTESTS_ON:-pinfs} in
 pinfs) set_up_pinfs ;;
 ext4) set_up_ext4 ;;
