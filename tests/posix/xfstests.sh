@@ -25,11 +25,12 @@ xfstests_need() {
 # What came of each test, from the lines that `check` prints: `generic/001 3s`, `... [not run] WHY`, `... - output mismatch`.
 xfstests_results() {
 	awk '
+		FNR == NR { at = index($0, " # "); reason[$1] = substr($0, at + 3); next }
 		$1 !~ /^[a-z0-9]+\/[0-9]+$/ { next }
 		/\[not run\]/ { print "skip " $1 " # " substr($0, index($0, "[not run]") + 10); next }
-		/\[expunged\]/ { print "skip " $1 " # left out"; next }
+		/\[expunged\]/ { print "skip " $1 " # " reason[$1]; next }
 		$NF ~ /^[0-9]+s$/ && !/failed|dumped|mismatch|_check/ { print "ok " $1; next }
-		{ print "not ok " $0 }' "$1"
+		{ print "not ok " $0 }' "$MT_CASE/left-out" "$MT_CASE/log"
 }
 
 case_all() {
@@ -39,7 +40,7 @@ case_all() {
 	mkdir -p "$XFSTESTS_RESULTS"
 	unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
 		bash "$SUITE_LIB/xfstests.sh" "$MT_CASE" "${ARGUMENTS[@]}" || status=$?
-	xfstests_results "$MT_CASE/log" >"$results"
+	xfstests_results >"$results"
 	cp "$MT_CASE/log" "$results" "$XFSTESTS_RESULTS"
 	passed=$(grep -c '^ok' "$results") || true
 	failed=$(grep -c '^not ok' "$results") || true
@@ -48,8 +49,8 @@ case_all() {
 	((passed + failed + skipped > 0)) || fail "nothing was run: status $status"
 	((failed == 0)) || fail "xfstests on ${XFSTESTS_ON:-pinfs}:
 $(grep '^not ok' "$results")"
-	note "xfstests on ${XFSTESTS_ON:-pinfs}; left out: $(sed -n 's/^skip.*# //p' "$results" | sort | uniq -c | sort -rn |
-		awk '{ $1 = $1 ":"; printf "%s%s", separator, $0; separator = "; " }')"
+	note "xfstests on ${XFSTESTS_ON:-pinfs}; not run: $(sed -n 's/^skip.*# //p' "$results" | sed "s|$MT_CASE/||" |
+		sort | uniq -c | sort -rn | awk '{ $1 = $1 ":"; printf "%s%s", separator, $0; separator = "; " }')"
 }
 
 run_suite "$@"

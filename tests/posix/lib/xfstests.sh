@@ -5,7 +5,7 @@ set -uo pipefail
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) || exit 1
 scratch=$1
 shift
-size=4G # of a pool's data, and of a device; sparse
+size=$((4 << 30)) # bytes of a pool's data, and of a device; sparse
 export FSTYP=fuse TEST_DIR=$scratch/mnt/test SCRATCH_MNT=$scratch/mnt/scratch
 export RESULT_BASE=$XFSTESTS_RESULTS LOGGER_PROG=true HOST_OPTIONS=$scratch/local.config
 export TMPDIR=/media # ours is mounted there: tests have ideas about a path's dots
@@ -74,6 +74,15 @@ make_suite() {
 	: >"$HOST_OPTIONS"
 }
 
+# Tests that cannot pass here, each with its reason.
+leave_out() {
+	echo "generic/556 # is of sh, and its library of bash"
+	# CAP_SYS_RESOURCE
+	(ulimit -S -n 1024 && ulimit -H -n 1024 && ulimit -n 2048) 2>/dev/null ||
+		printf '%s # needs root that may raise limits\n' generic/{394,530,531,564}
+	[[ ${XFSTESTS_ON:-pinfs} != pinfs ]] || cat "$lib/xfstests.left-out"
+}
+
 ((EUID == 0)) || die "not root"
 # A namespace has copies of all mounts: of others' FUSE mounts they would keep the daemons from ending.
 findmnt -rno TARGET,FSTYPE | awk '$2 ~ /^fuse/ { print $1 }' | tac | xargs -r -d '\n' printf '%b\0' | xargs -r -0 umount -l
@@ -90,7 +99,8 @@ esac
 make_suite
 (($#)) || set -- -g generic/auto -g generic/quick
 mount -t "$FSTYP" ${TEST_FS_MOUNT_OPTS:+"$TEST_FS_MOUNT_OPTS"} "$TEST_DEV" "$TEST_DIR" || die "$TEST_DEV: cannot mount it"
-./check "$@" </dev/null 2>&1 | tee "$scratch/log"
+leave_out >"$scratch/left-out"
+./check -E "$scratch/left-out" "$@" </dev/null 2>&1 | tee "$scratch/log"
 for folder in "$SCRATCH_MNT" "$TEST_DIR" "$scratch/below"; do
 	! mountpoint -q "$folder" || umount "$folder"
 done
