@@ -133,6 +133,8 @@ void front_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set
 	front_begin(&waitable.request, req, FRONT_SETATTR);
 	waitable.changes.kernel_times =
 		waitable.request.front->cache == FRONT_CACHE_WRITEBACK && is_of_kernel(waitable.changes.valid);
+	if ((waitable.changes.valid & FS_SET_SIZE) != 0)
+		waitable.drops = front_truncate_drops(&waitable.request, &waitable.changes);
 	front_run(&waitable);
 }
 

@@ -76,8 +76,8 @@ struct cap {
 
 /*
  * A row each: add yours at the end. ASYNC_DIO not where the kernel caches: once an asynchronous direct write has been
- * answered it does not look again for what others have read into its cache meanwhile, and a page that was read too early
- * would stay for ever.
+ * answered it does not look again for what others have read into its cache meanwhile, and a page that was read too
+ * early would stay for ever.
  */
 static const struct cap caps[] = {
 	{FUSE_CAP_ASYNC_READ, NULL, 0, NULL},

@@ -197,7 +197,7 @@ void front_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off
 
 	(void)fi;
 	front_begin(&waitable.request, req, FRONT_FALLOCATE);
-	waitable.drops = front_change_drops(waitable.request.front, req);
+	waitable.drops = front_change_drops(req);
 	front_run(&waitable);
 }
 
@@ -224,7 +224,7 @@ void front_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, s
 	(void)fi_in;
 	(void)fi_out;
 	front_begin(&waitable.request, req, FRONT_COPY_FILE_RANGE);
-	waitable.drops = front_change_drops(waitable.request.front, req);
+	waitable.drops = front_change_drops(req);
 	if (flags != 0)
 		front_reply_error(&waitable.request, -EINVAL);
 	else

@@ -72,7 +72,7 @@ static struct front_waitable *move(const struct front_waitable *waitable)
 /* Privileges go once, before: while a request waits, the kernel lets nobody give them back. */
 static ssize_t begin(struct front_waitable *waitable)
 {
-	int error = front_drop_privileges(waitable->request.front, waitable->ino, waitable->drops);
+	int error = front_drop_privileges(&waitable->request, waitable->ino, waitable->drops);
 
 	return error != 0 ? error : waitable->operate(waitable, NULL);
 }

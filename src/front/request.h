@@ -183,9 +183,13 @@ void front_run(struct front_waitable *waitable);
 
 /* privileges.c: FS_DROP_*, what a write, or another change of contents, takes away. */
 unsigned front_write_drops(struct front *front, fuse_req_t req, const struct fuse_file_info *fi);
-unsigned front_change_drops(struct front *front, fuse_req_t req);
+unsigned front_change_drops(fuse_req_t req);
+/* Of a truncate; takes a mode that the kernel has made for it out of the changes. */
+unsigned front_truncate_drops(const struct front_request *request, struct fs_setattr *changes);
 /* Tells the kernel of what was dropped. */
-int front_drop_privileges(struct front *front, uint64_t ino, unsigned which);
+int front_drop_privileges(const struct front_request *request, uint64_t ino, unsigned which);
+/* Whether the caller is of this group. */
+bool front_in_group(fuse_req_t req, gid_t gid);
 
 /* upcall.c */
 int front_upcalls_init(struct front_upcalls *upcalls);

@@ -54,31 +54,6 @@ static int check_change(const struct front *front, const char *name)
 	return has_prefix(name, VIRTUAL_PREFIX) ? -EPERM : check_name(front, name);
 }
 
-/* Supplementary groups that are looked at without an allocation. */
-#define GROUPS_SMALL 64
-
-/* Whether the caller has `gid` among its supplementary groups. Of one that cannot be seen: no. */
-static bool has_group(fuse_req_t req, gid_t gid)
-{
-	gid_t small[GROUPS_SMALL];
-	gid_t *groups = small;
-	int count = fuse_req_getgroups(req, GROUPS_SMALL, small), room = GROUPS_SMALL;
-	bool found = false;
-
-	if (count > room) {
-		room = count;
-		groups = calloc((size_t)room, sizeof(*groups));
-		if (groups == NULL)
-			return false;
-		count = fuse_req_getgroups(req, room, groups);
-	}
-	for (int i = 0; i < count && i < room && !found; i++)
-		found = groups[i] == gid;
-	if (groups != small)
-		free(groups);
-	return found;
-}
-
 /*
  * Who sets an access ACL and could not set the setgid bit (neither root nor of the file's group) takes it away, as
  * chmod does. The kernel could say so (FUSE_SETXATTR_ACL_KILL_SGID), but libfuse does not pass it on. It holds the
@@ -92,7 +67,7 @@ static bool kills_setgid(const struct front_request *request, fuse_ino_t ino, co
 	if (context->uid == 0 || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0 ||
 	    fs_getattr(request->front->fs, ino, &attr) != 0 || (attr.st_mode & S_ISGID) == 0)
 		return false;
-	return attr.st_gid != context->gid && !has_group(request->req, attr.st_gid);
+	return !front_in_group(request->req, attr.st_gid);
 }
 
 void front_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)

@@ -222,8 +222,11 @@ ssize_t fs_copy_range(struct fs *fs, uint64_t ino_in, off_t offset_in, uint64_t 
 
 #define FS_DROP_MODE 1u /* setuid; setgid if the group may execute it */
 #define FS_DROP_CAPABILITY 2u /* security.capability */
+#define FS_DROP_SETGID 4u /* setgid in any case: for who is not of the file's group */
 /* Before the change, in one transaction: what a crash cuts off is the change. Nothing but regular files have them. */
 int fs_drop_privileges(struct fs *fs, uint64_t ino, unsigned which, bool *ret_dropped);
+/* The group of a file with setgid; -ENOENT: it has none. */
+int fs_setgid_group(struct fs *fs, uint64_t ino, gid_t *ret_gid);
 
 /* ---- Extended attributes (xattr.c) ---- */
 

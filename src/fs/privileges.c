@@ -19,13 +19,22 @@ uint32_t fs_mode_unprivileged(uint32_t mode)
 	return mode;
 }
 
+static uint32_t mode_without(uint32_t mode, unsigned which)
+{
+	if ((which & FS_DROP_MODE) != 0)
+		mode = fs_mode_unprivileged(mode);
+	if ((which & FS_DROP_SETGID) != 0)
+		mode &= ~(uint32_t)S_ISGID;
+	return mode;
+}
+
 int fs_privileges_find(struct fs *fs, const struct fs_inode *file, unsigned which, unsigned *ret_found)
 {
 	unsigned found = 0;
 	ssize_t length;
 
-	if ((which & FS_DROP_MODE) != 0 && fs_mode_unprivileged(file->media->mode) != file->media->mode)
-		found |= FS_DROP_MODE;
+	if (mode_without(file->media->mode, which) != file->media->mode)
+		found |= which & (FS_DROP_MODE | FS_DROP_SETGID);
 	if ((which & FS_DROP_CAPABILITY) != 0) {
 		length = meta_xattr_get(fs->meta, file->media, CAPABILITY, strlen(CAPABILITY), NULL, 0);
 		if (length >= 0)
@@ -44,11 +53,11 @@ int fs_privileges_remove(struct meta_tx *tx, const struct fs_inode *file, unsign
 
 	if ((found & FS_DROP_CAPABILITY) != 0)
 		error = meta_xattr_remove(tx, file->media, CAPABILITY, strlen(CAPABILITY));
-	if (error != 0 || (found & FS_DROP_MODE) == 0)
+	if (error != 0 || (found & (FS_DROP_MODE | FS_DROP_SETGID)) == 0)
 		return error;
 	error = meta_inode_edit(tx, file->media, &inode);
 	if (error == 0)
-		inode->mode = fs_mode_unprivileged(inode->mode);
+		inode->mode = mode_without(inode->mode, found);
 	return error;
 }
 
@@ -109,4 +118,21 @@ int fs_drop_privileges(struct fs *fs, uint64_t ino, unsigned which, bool *ret_dr
 	}
 	fs_inode_put(fs, file);
 	return error;
+}
+
+int fs_setgid_group(struct fs *fs, uint64_t ino, gid_t *ret_gid)
+{
+	struct fs_inode *file;
+	bool set;
+	int error = fs_inode_get(fs, ino, &file);
+
+	if (error != 0)
+		return error;
+	lock_rw_take_shared(fs_inode_attr_lock(file));
+	set = S_ISREG(file->type) && (file->media->mode & S_ISGID) != 0;
+	if (set)
+		*ret_gid = file->media->gid;
+	lock_rw_drop(fs_inode_attr_lock(file));
+	fs_inode_put(fs, file);
+	return set ? 0 : -ENOENT;
 }

@@ -4,13 +4,16 @@
 . "$(dirname "$0")/lib/harness.sh"
 
 killpriv() { # CACHE
+	local but=
 	mkdir "$MT_CASE/tmpfs"
-	mount -t tmpfs tmpfs "$MT_CASE/tmpfs"
-	py killpriv "$MT_CASE/tmpfs/d" >"$MT_CASE/want"
-	umount "$MT_CASE/tmpfs"
 	pool_make 64M 32M
 	pool_mount "cache=$1"
-	py killpriv "$MNT/d" >"$MT_CASE/got"
+	# Without HANDLE_KILLPRIV_V2 a write into the kernel's cache is not seen here, and the kernel leaves that setgid.
+	[[ $1 != writeback ]] || has_libfuse 3.18.3 || but=--but-setgid
+	mount -t tmpfs tmpfs "$MT_CASE/tmpfs"
+	py killpriv "$MT_CASE/tmpfs/d" $but >"$MT_CASE/want"
+	umount "$MT_CASE/tmpfs"
+	py killpriv "$MNT/d" $but >"$MT_CASE/got"
 	same "$MT_CASE/want" "$MT_CASE/got"
 	note "$(wc -l <"$MT_CASE/got") changes, libfuse $(stat_of libfuse)"
 	pool_finish

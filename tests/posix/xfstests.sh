@@ -2,7 +2,7 @@
 # SUITE xfstests [TEST...]: the kernel's tests of filesystems. XFSTESTS= a built one; XFSTESTS_ON= ext4 or a passthrough_hp
 # (default: its groups auto and quick of tests/generic; TESTs are arguments of its `check`, such as -g quick, generic/013)
 #
-# Two pools, made anew when a test wants it, and checked by fsck after each test. A test has 120 seconds, or XFSTESTS_LIMIT.
+# Two pools, made anew when a test wants it, and checked by fsck after each test. A test has 240 seconds, or XFSTESTS_LIMIT.
 # With XFSTESTS_ON the same is run on an ext4 (loop devices), or on libfuse's example at that path, above an ext4: what they
 # fail too is hardly pinfs' fault. XFSTESTS_RESULTS is a folder for all that the suite writes; else --keep keeps it.
 #

@@ -147,6 +147,10 @@ static void test_drop_mode(void **state)
 	/* Not executed by the group: it is no privilege. */
 	assert_int_equal(after_drop(pool, 02767, FS_DROP_MODE, &dropped), 02767);
 	assert_false(dropped);
+	assert_int_equal(after_drop(pool, 06767, FS_DROP_MODE | FS_DROP_SETGID, &dropped), 0767);
+	assert_true(dropped);
+	assert_int_equal(after_drop(pool, 06767, FS_DROP_SETGID, &dropped), 04767);
+	assert_true(dropped);
 	assert_int_equal(after_drop(pool, 01777, FS_DROP_MODE, &dropped), 01777);
 	assert_false(dropped);
 	assert_int_equal(after_drop(pool, 06777, FS_DROP_CAPABILITY, &dropped), 06777);

@@ -1,7 +1,8 @@
 """What changes of a file leave of its setuid, setgid and capabilities: prints a trace, which is compared with tmpfs's.
 
-killpriv.py FOLDER
-The folder is made, and everybody may write there.
+killpriv.py FOLDER [--but-setgid]
+The folder is made, and everybody may write there. --but-setgid: not the setgid of a file that its group may not execute,
+changed by somebody who is not of the group.
 """
 import errno
 import mmap
@@ -124,10 +125,9 @@ def state():
 
 def changes():
     write_file('source', b's' * BLOCK)
-    # setgid without execution by the group is no privilege: who is not of the group may leave it, or not.
-    for mode in 0o6777, 0o4777, 0o2777, 0o0777, 0o4666, 0o6767:
+    for mode in 0o6777, 0o4777, 0o2777, 0o0777, 0o4666, 0o6767, 0o2666:
         for uid in 0, OWNER, OTHER:
-            if mode == 0o6767 and uid == OTHER:
+            if mode in (0o6767, 0o2666) and uid == OTHER and '--but-setgid' in sys.argv:
                 continue
             for change in CHANGES:
                 make(mode)

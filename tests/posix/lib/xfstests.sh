@@ -69,7 +69,7 @@ make_suite() {
 	cp "$XFSTESTS/check" check || die "$XFSTESTS/check: cannot copy it"
 	printf '\n. %q\n' "$lib/xfstests.rc" >>common/rc
 	# shellcheck disable=SC2016 # the suite's variable
-	sed -i "s|exec \./\$seq|exec timeout -k 20 ${XFSTESTS_LIMIT:-120} ./\$seq|" check
+	sed -i "s|exec \./\$seq|exec timeout -k 20 ${XFSTESTS_LIMIT:-240} ./\$seq|" check
 	grep -q 'exec timeout' check || die "$XFSTESTS/check: no place for a limit of time"
 	: >"$HOST_OPTIONS"
 }
