@@ -74,11 +74,7 @@ struct cap {
 };
 #define GRANTED(field) offsetof(struct front, field)
 
-/*
- * A row each: add yours at the end. ASYNC_DIO not where the kernel caches: once an asynchronous direct write has been
- * answered it does not look again for what others have read into its cache meanwhile, and a page that was read too
- * early would stay for ever.
- */
+/* A row each: add yours at the end. */
 static const struct cap caps[] = {
 	{FUSE_CAP_ASYNC_READ, NULL, 0, NULL},
 	{FUSE_CAP_READDIRPLUS, NULL, 0, NULL},
@@ -104,11 +100,13 @@ static const struct cap caps[] = {
  * Refused although libfuse asks for some of them: ATOMIC_O_TRUNC, because open(O_TRUNC) would truncate nothing once
  * opens are answered with ENOSYS; AUTO_INVAL_DATA, because nobody else changes a file; HANDLE_KILLPRIV, which does not
  * tell who may keep setuid and setgid; SPLICE_*, because replies come straight from the mapped memory and writes go
- * straight to it.
+ * straight to it; ASYNC_DIO, but the table asks for it where the kernel does not cache: once an asynchronous direct
+ * write has been answered it does not look again for what others have read into its cache meanwhile, and a page that
+ * was read too early would stay for ever.
  */
 static const uint64_t refused[] = {
-	FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_HANDLE_KILLPRIV,
-	FUSE_CAP_SPLICE_READ,	 FUSE_CAP_SPLICE_WRITE,	   FUSE_CAP_SPLICE_MOVE,
+	FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_SPLICE_READ,
+	FUSE_CAP_SPLICE_WRITE,	 FUSE_CAP_SPLICE_MOVE,	   FUSE_CAP_ASYNC_DIO,
 };
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
@@ -165,10 +163,8 @@ void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
 		const struct cap *cap = &caps[i];
 		bool granted;
 
-		if (cap->wanted != NULL && !cap->wanted(front)) {
-			refuse(conn, cap->flag); /* libfuse may have asked for it */
+		if (cap->wanted != NULL && !cap->wanted(front))
 			continue;
-		}
 		granted = is_known(cap) && ask(conn, cap->flag);
 		if (granted && cap->granted != 0)
 			*(bool *)((char *)front + cap->granted) = true;
