@@ -185,13 +185,13 @@ int fs_holder_begin(struct fs_holder *holder, uint64_t *ret_connection)
 
 void fs_holder_end(struct fs *fs, struct fs_holder *holder)
 {
-	struct pin_holder *late;
+	bool late;
 
 	lock_mutex_take(&holder->lock);
-	late = --holder->requests == 0 && holder->reaped ? holder->pin : NULL;
+	late = --holder->requests == 0 && holder->reaped;
 	lock_mutex_drop(&holder->lock);
-	if (late != NULL)
-		fs_reap_holder_late(fs, late);
+	if (late)
+		fs_reap_holder_late(fs, holder);
 	fs_holder_put(holder);
 }
 

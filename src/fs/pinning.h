@@ -30,7 +30,8 @@ struct fs_holder {
 	int pidfd; /* -1: nobody can tell when it dies */
 	bool connected; /* somebody has the handle */
 	bool closed; /* its pins are dropped, there will be no others */
-	bool reaped; /* the reaper has come by; the last request finishes it */
+	bool reaped; /* the reaper has come by; the last request, or pin, finishes it */
+	bool finished; /* LOCK_REAP */
 	uint64_t connection; /* counts connects: what was asked by an earlier one is void */
 	uint64_t requests; /* under way */
 	uint64_t pins; /* taken and not reaped */
@@ -178,8 +179,8 @@ int fs_relocate(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t l
 void *fs_reaper_thread(void *fs);
 /* Reaps what is dropped, in the calling thread. */
 void fs_reap(struct fs *fs);
-/* A holder that was reaped while a request of it was under way. No lock held. */
-void fs_reap_holder_late(struct fs *fs, struct pin_holder *holder);
+/* A holder that was reaped while a request of it was under way. No lock held; the caller has a reference. */
+void fs_reap_holder_late(struct fs *fs, struct fs_holder *holder);
 void fs_pins_live(struct fs *fs, int64_t change);
 
 /* ---- watcher.c ---- */

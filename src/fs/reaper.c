@@ -25,14 +25,15 @@ void fs_pins_live(struct fs *fs, int64_t change)
 }
 
 /*
- * What cannot be erased stays counted: its blocks are out of reach until the next mount, which finds the entry, or that
- * nobody names them.
+ * What cannot be erased stays counted, and its blocks out of reach. A pin is tried again with the next drops, and all
+ * by the next mount, which finds the entry, or that nobody names the blocks.
  */
 static int kept(struct fs *fs, int error, const char *what, uint64_t number)
 {
 	if (error == 0)
 		return 0;
-	log_error("%s: erasing the record of %s %016" PRIx64 ": %s: its blocks stay in limbo until the next mount",
+	log_error("%s: erasing the record of %s %016" PRIx64
+		  ": %s: its blocks stay in limbo, at most until the next mount",
 		  fs->meta_path, what, number, strerror(-error));
 	return fs_failed(fs, error, "erasing from the ledger", FMT_INO_LEDGER);
 }
@@ -72,8 +73,10 @@ static void reap_known_pin(struct fs *fs, struct fs_holder *holder, struct pin *
 		error = fs_writable(fs);
 	if (error == 0 && !fs->read_only)
 		error = kept(fs, meta_ledger_erase_pin(fs->meta, info.session, info.id), "pin", info.id);
-	if (error != 0)
+	if (error != 0) {
+		pin_keep(pin);
 		return;
+	}
 	/* The lock: whoever has found it by its id may still be looking at it. */
 	lock_mutex_take(&holder->lock);
 	pin_reaped(pin);
@@ -83,20 +86,6 @@ static void reap_known_pin(struct fs *fs, struct fs_holder *holder, struct pin *
 	/* A pin for reading, too: it may have outlasted the writer of what is behind the end. */
 	if (!fs->read_only && (info.detached_blocks > 0 || (info.flags & FS_PIN_TAIL) != 0))
 		queue_mend(fs, info.ino);
-}
-
-static void reap_pin(struct fs *fs, struct pin *pin)
-{
-	struct fs_holder *holder;
-	struct pin_info info;
-
-	pin_get_info(pin, &info);
-	/* A session leaves the table after its pins. */
-	holder = fs_holder_find(fs, info.session);
-	if (holder == NULL)
-		return;
-	reap_known_pin(fs, holder, pin);
-	fs_holder_put(holder);
 }
 
 /* ---- Sessions ---- */
@@ -118,14 +107,26 @@ static void finish_holder(struct fs *fs, struct fs_holder *holder)
 		error = kept(fs, meta_ledger_erase_session(fs->meta, holder->session), "session", holder->session);
 	if (error != 0)
 		return;
+	holder->finished = true;
 	end_pin_holder(fs, holder->pin);
 	fs_holder_finish(fs, holder);
+}
+
+/* If nobody will use it again. Its pins are gone before it, but for those that could not be erased. */
+static void finish_if_over(struct fs *fs, struct fs_holder *holder)
+{
+	bool over;
+
+	lock_mutex_take(&holder->lock);
+	over = holder->reaped && holder->requests == 0 && holder->pins == 0;
+	lock_mutex_drop(&holder->lock);
+	if (over && !holder->finished)
+		finish_holder(fs, holder);
 }
 
 static void reap_holder(struct fs *fs, struct pin_holder *pin_holder)
 {
 	struct fs_holder *holder = fs_holder_find(fs, pin_holder_session(pin_holder));
-	bool done;
 
 	/* One that did not get into the table. */
 	if (holder == NULL || holder->pin != pin_holder) {
@@ -136,11 +137,24 @@ static void reap_holder(struct fs *fs, struct pin_holder *pin_holder)
 	}
 	lock_mutex_take(&holder->lock);
 	holder->reaped = true;
-	/* Its pins are gone before it, but for those that could not be erased. */
-	done = holder->requests == 0 && holder->pins == 0;
 	lock_mutex_drop(&holder->lock);
-	if (done)
-		finish_holder(fs, holder);
+	finish_if_over(fs, holder);
+	fs_holder_put(holder);
+}
+
+static void reap_pin(struct fs *fs, struct pin *pin)
+{
+	struct fs_holder *holder;
+	struct pin_info info;
+
+	pin_get_info(pin, &info);
+	/* A session leaves the table after its pins. */
+	holder = fs_holder_find(fs, info.session);
+	if (holder == NULL)
+		return;
+	reap_known_pin(fs, holder, pin);
+	/* It may have kept its session waiting. */
+	finish_if_over(fs, holder);
 	fs_holder_put(holder);
 }
 
@@ -244,10 +258,10 @@ void fs_reap(struct fs *fs)
 	} while (more);
 }
 
-void fs_reap_holder_late(struct fs *fs, struct pin_holder *holder)
+void fs_reap_holder_late(struct fs *fs, struct fs_holder *holder)
 {
 	lock_mutex_take(&fs->pinning->reap);
-	reap_holder(fs, holder);
+	finish_if_over(fs, holder);
 	lock_mutex_drop(&fs->pinning->reap);
 }
 
@@ -286,7 +300,9 @@ void *fs_reaper_thread(void *arg)
 {
 	struct fs *fs = arg;
 
-	while (reaper_wait(fs->pinning))
+	while (reaper_wait(fs->pinning)) {
+		pin_reap_kept(fs->pins);
 		fs_reap(fs);
+	}
 	return NULL;
 }

@@ -315,6 +315,7 @@ void pin_free_all(struct pin_table *table)
 			free_file(shard, file);
 		lock_mutex_drop(&shard->lock);
 	}
+	pin_reap_kept(table);
 	free_queue(table); /* its links are parts of holders, too */
 	for (unsigned i = 0; i < PIN_FILE_SHARDS; i++) {
 		struct pin_holder *holder;

@@ -317,6 +317,10 @@ size_t pin_reap_take(struct pin_table *table, struct pin_reap *items, size_t cap
 /* The entry is erased: lowers recorded, queues runs of limbo that reach 0, frees the pin. Cannot fail. */
 void pin_reaped(struct pin *pin);
 void pin_reaped_holder(struct pin_holder *holder);
+/* Instead of pin_reaped(): the entry could not be erased. The pin stays counted; pin_reap_kept()
+ * queues it anew, and does not ask for the reaper: he calls it, once whenever he is asked for. */
+void pin_keep(struct pin *pin);
+void pin_reap_kept(struct pin_table *table);
 
 /* ---- Shutdown, numbers, lists ---- */
 

@@ -24,6 +24,30 @@ void pin_reap_queue(struct pin_table *table, struct pin_reap_list *list)
 		table->ops.reap(table->arg);
 }
 
+void pin_keep(struct pin *pin)
+{
+	struct pin_reap_list *kept = &pin->table->kept;
+
+	lock_mutex_take(&pin->table->reap_lock);
+	pin_reap_list_add(kept, &pin->reap, PIN_REAP_PIN);
+	lock_mutex_drop(&pin->table->reap_lock);
+}
+
+void pin_reap_kept(struct pin_table *table)
+{
+	struct pin_reap_list *kept = &table->kept;
+
+	lock_mutex_take(&table->reap_lock);
+	if (kept->first != NULL) {
+		kept->last->next = table->reap.first;
+		table->reap.first = kept->first;
+		if (table->reap.last == NULL)
+			table->reap.last = kept->last;
+		*kept = (struct pin_reap_list){NULL, NULL};
+	}
+	lock_mutex_drop(&table->reap_lock);
+}
+
 void pin_reap_queue_one(struct pin_table *table, struct pin_reap_link *link, enum pin_reap_kind kind)
 {
 	struct pin_reap_list list = {NULL, NULL};

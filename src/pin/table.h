@@ -133,8 +133,9 @@ struct pin_table {
 
 	struct lock_mutex users_lock; /* LOCK_LEAF; protects users */
 	struct pin_users users;
-	struct lock_mutex reap_lock; /* LOCK_LEAF; protects reap */
+	struct lock_mutex reap_lock; /* LOCK_LEAF; protects reap, kept */
 	struct pin_reap_list reap;
+	struct pin_reap_list kept; /* pins that could not be reaped */
 
 	_Atomic uint64_t limit;
 	atomic_bool shutdown; /* set before the shards are walked: who parks after that sees it */

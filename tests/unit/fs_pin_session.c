@@ -52,6 +52,42 @@ static void test_reclaim(void **state)
 	file_remove(pool, "file", ino);
 }
 
+static void await_ledger(struct fs *fs, uint64_t sessions, uint64_t pins)
+{
+	struct ledger ledger;
+
+	do {
+		sched_yield();
+		ledger = ledger_of(fs);
+	} while (ledger.sessions != sessions || ledger.pins != pins);
+}
+
+/* What could not be erased from the ledger is, with the next drop: then its session's entry, too. */
+static void test_erased_later(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t ino = file_make(pool, "file");
+	struct client client, other;
+	uint64_t id;
+
+	client_open(&client, pool->fs);
+	client_open(&other, pool->fs);
+	file_fill(pool, ino, 0, BLOCK, 0x11);
+	assert_int_equal(pin_range(&client, ino, 0, BLOCK, 0, &id), 0);
+	atomic_store(&pool->fs->damaged, true);
+	client_close(&client);
+	settle(pool->fs);
+	atomic_store(&pool->fs->damaged, false);
+	assert_int_equal(ledger_of(pool->fs).pins, 1);
+	assert_int_equal(pins_of(pool->fs).pins, 0);
+	assert_int_equal(pin_range(&other, ino, 0, BLOCK, 0, &id), 0);
+	assert_int_equal(fs_unpin(pool->fs, other.holder, id), 0);
+	await_ledger(pool->fs, 1, 0);
+	client_close(&other);
+	await_ledger(pool->fs, 0, 0);
+	file_remove(pool, "file", ino);
+}
+
 /* Who does not come back is not waited for; its blocks stay its own. */
 static void test_grace(void **state)
 {
@@ -188,8 +224,8 @@ static void test_drain_ends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		PIN_TEST(test_reclaim), PIN_TEST(test_grace),	   PIN_TEST(test_death),
-		PIN_TEST(test_drain),	PIN_TEST(test_drain_ends),
+		PIN_TEST(test_reclaim), PIN_TEST(test_erased_later), PIN_TEST(test_grace),
+		PIN_TEST(test_death),	PIN_TEST(test_drain),	     PIN_TEST(test_drain_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
