@@ -1,0 +1,110 @@
+#include "pool.h"
+
+#include "meta/meta.h"
+#include "region/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DATA_SIZE (1u << 20)
+#define WHY_BYTES 1024u
+
+static unsigned char *empty[SHIM_FILES];
+
+unsigned char *pool_buffer(size_t size)
+{
+	void *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (buffer == MAP_FAILED) {
+		perror("memory");
+		exit(3);
+	}
+	return buffer;
+}
+
+static int make_parts(const struct image *image, struct message *message)
+{
+	struct meta_create_args meta_args = {.size = META_SIZE_MIN, .root_mode = 0755};
+	struct region_create_args args = {.path = image->file[1].path, .size = DATA_SIZE};
+	struct meta_part part = {.number = 0};
+	struct meta *meta;
+	int error;
+
+	memset(meta_args.pool_uuid, 1, 16);
+	memset(args.pool_uuid, 1, 16);
+	memset(args.part_uuid, 2, 16);
+	memset(part.uuid, 2, 16);
+	(void)snprintf(part.path, sizeof(part.path), "%s", image->file[1].path);
+	error = meta_create(image->file[0].path, &meta_args, &meta, message);
+	if (error != 0)
+		return error;
+	error = region_create(&args, &part.blocks, message);
+	if (error == 0)
+		error = meta_part_add(meta, &part);
+	if (error == 0)
+		error = meta_create_finish(meta);
+	meta_close(meta);
+	return error;
+}
+
+static int map_file(struct image_file *file)
+{
+	int fd = open(file->path, O_RDWR | O_CLOEXEC);
+	struct stat stat;
+
+	if (fd < 0 || fstat(fd, &stat) != 0)
+		return -errno;
+	file->size = (size_t)stat.st_size;
+	file->bytes = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (file->bytes == MAP_FAILED || file->size > (size_t)IMAGE_PAGES_MAX * SHIM_PAGE)
+		return -ENOMEM;
+	file->durable = pool_buffer(file->size);
+	return 0;
+}
+
+int pool_make(const char *scratch, struct image *image, char *why)
+{
+	static const char *const names[SHIM_FILES] = {"meta", "data"};
+	struct message message = {.text = ""};
+	char folder[128];
+	int error;
+
+	(void)snprintf(folder, sizeof(folder), "%.100s/pool-%d", scratch, getpid());
+	if (mkdir(folder, 0700) != 0)
+		return -errno;
+	for (unsigned i = 0; i < SHIM_FILES; i++)
+		(void)snprintf(image->file[i].path, sizeof(image->file[i].path), "%s/%s", folder, names[i]);
+	error = make_parts(image, &message);
+	for (unsigned i = 0; error == 0 && i < SHIM_FILES; i++) {
+		error = map_file(&image->file[i]);
+		if (error == 0) {
+			empty[i] = pool_buffer(image->file[i].size);
+			memcpy(empty[i], image->file[i].bytes, image->file[i].size);
+		}
+	}
+	(void)snprintf(why, WHY_BYTES, "%s", message.text);
+	return error;
+}
+
+void pool_remove(struct image *image)
+{
+	for (unsigned i = 0; i < SHIM_FILES; i++)
+		(void)unlink(image->file[i].path);
+	*strrchr(image->file[0].path, '/') = '\0';
+	(void)rmdir(image->file[0].path);
+}
+
+int pool_reset(struct image *image)
+{
+	for (unsigned i = 0; i < SHIM_FILES; i++) {
+		memcpy(image->file[i].bytes, empty[i], image->file[i].size);
+		memset(image->file[i].touched, 0, image->file[i].size / SHIM_PAGE);
+	}
+	return 0;
+}

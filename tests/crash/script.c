@@ -1,0 +1,659 @@
+#include "script.h"
+#include "shim.h"
+#include "tree.h"
+
+#include "fs/pinning.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define ARGUMENTS 6u
+#define BYTES_MAX (512u << 10)
+
+struct call {
+	struct script_world *world;
+	char text[160];
+	const char *argument[ARGUMENTS]; /* 0 is the verb */
+	unsigned count;
+};
+
+static const struct fs_cred cred = {.uid = 1000, .gid = 100};
+
+static uint64_t number(const struct call *call, unsigned i)
+{
+	return i < call->count ? strtoull(call->argument[i], NULL, 0) : 0;
+}
+
+static const char *word(const struct call *call, unsigned i)
+{
+	return i < call->count ? call->argument[i] : "";
+}
+
+/* ---- Paths ---- */
+
+/* "/d/x" gives d's number and "x"; "@0" what is held. */
+static int find_parent(struct fs *fs, const char *path, uint64_t *ret_parent, const char **ret_name)
+{
+	uint64_t parent = FMT_INO_ROOT;
+	const char *slash;
+
+	for (path++; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
+		struct fs_entry entry;
+		char name[64];
+		int error;
+
+		(void)snprintf(name, sizeof(name), "%.*s", (int)(slash - path), path);
+		error = fs_lookup(fs, parent, name, &entry);
+		if (error != 0)
+			return error;
+		fs_forget(fs, entry.ino, 1);
+		parent = entry.ino;
+	}
+	*ret_parent = parent;
+	*ret_name = path;
+	return 0;
+}
+
+/* The inode of argument `i`. */
+static int find(const struct call *call, unsigned i, uint64_t *ret_ino)
+{
+	struct script_world *world = call->world;
+	const char *path = word(call, i), *name;
+	struct fs_entry entry;
+	uint64_t parent;
+	int error;
+
+	if (path[0] == '@') {
+		*ret_ino = world->held[path[1] == '1'];
+		return *ret_ino != 0 ? 0 : -ENOENT;
+	}
+	error = find_parent(world->fs, path, &parent, &name);
+	if (error == 0 && name[0] == '\0') {
+		*ret_ino = FMT_INO_ROOT;
+		return 0;
+	}
+	if (error == 0)
+		error = fs_lookup(world->fs, parent, name, &entry);
+	if (error != 0)
+		return error;
+	fs_forget(world->fs, entry.ino, 1);
+	*ret_ino = entry.ino;
+	return 0;
+}
+
+/* ---- Names ---- */
+
+static int make(const struct call *call, mode_t mode)
+{
+	struct fs_make make = {.mode = mode, .target = S_ISLNK(mode) ? word(call, 2) : NULL};
+	struct fs *fs = call->world->fs;
+	struct fs_entry entry;
+	const char *name;
+	uint64_t parent;
+	int error = find_parent(fs, word(call, 1), &parent, &name);
+
+	if (error == 0)
+		error = fs_make(fs, parent, name, &make, &cred, &entry);
+	if (error == 0)
+		fs_forget(fs, entry.ino, 1);
+	return error;
+}
+
+static int run_create(const struct call *call)
+{
+	return make(call, S_IFREG | 0644);
+}
+
+static int run_mkdir(const struct call *call)
+{
+	return make(call, S_IFDIR | 0755);
+}
+
+static int run_mkfifo(const struct call *call)
+{
+	return make(call, S_IFIFO | 0600);
+}
+
+static int run_symlink(const struct call *call)
+{
+	return make(call, S_IFLNK | 0777);
+}
+
+/* A target that needs a page of its own. */
+static int run_longlink(const struct call *call)
+{
+	static char target[2000];
+	struct call other = *call;
+
+	memset(target, 't', sizeof(target) - 1);
+	other.argument[2] = target;
+	other.count = 3;
+	return make(&other, S_IFLNK | 0777);
+}
+
+static int run_link(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	struct fs_entry entry;
+	uint64_t ino, parent;
+	const char *name;
+	int error = find(call, 1, &ino);
+
+	if (error == 0)
+		error = find_parent(fs, word(call, 2), &parent, &name);
+	if (error == 0)
+		error = fs_link(fs, ino, parent, name, &entry);
+	if (error == 0)
+		fs_forget(fs, ino, 1);
+	return error;
+}
+
+static int run_rename(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	const char *name, *new_name, *how = word(call, 3);
+	unsigned flags = how[0] == 'x' ? RENAME_EXCHANGE : how[0] == 'n' ? RENAME_NOREPLACE : 0;
+	uint64_t parent, new_parent;
+	int error = find_parent(fs, word(call, 1), &parent, &name);
+
+	if (error == 0)
+		error = find_parent(fs, word(call, 2), &new_parent, &new_name);
+	return error != 0 ? error : fs_rename(fs, parent, name, new_parent, new_name, flags);
+}
+
+static int run_unlink(const struct call *call)
+{
+	const char *name;
+	uint64_t parent;
+	int error = find_parent(call->world->fs, word(call, 1), &parent, &name);
+
+	return error != 0 ? error : fs_unlink(call->world->fs, parent, name);
+}
+
+static int run_rmdir(const struct call *call)
+{
+	const char *name;
+	uint64_t parent;
+	int error = find_parent(call->world->fs, word(call, 1), &parent, &name);
+
+	return error != 0 ? error : fs_rmdir(call->world->fs, parent, name);
+}
+
+static int run_hold(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	struct fs_entry entry;
+	const char *name;
+	uint64_t parent;
+	int error = find_parent(fs, word(call, 1), &parent, &name);
+
+	if (error == 0)
+		error = fs_lookup(fs, parent, name, &entry);
+	if (error == 0)
+		call->world->held[number(call, 2) != 0] = entry.ino;
+	return error;
+}
+
+static int run_drop(const struct call *call)
+{
+	uint64_t *held = &call->world->held[number(call, 1) != 0];
+
+	fs_forget(call->world->fs, *held, 1);
+	*held = 0;
+	return 0;
+}
+
+/* ---- Data ---- */
+
+unsigned char script_byte(unsigned seed, uint64_t at)
+{
+	return (unsigned char)(1 + (at * 7 + at / 251 + (uint64_t)seed * 37) % 255);
+}
+
+static unsigned char *bytes_of(unsigned seed, uint64_t offset, uint64_t length)
+{
+	static unsigned char bytes[BYTES_MAX];
+
+	for (uint64_t i = 0; i < length && i < BYTES_MAX; i++)
+		bytes[i] = script_byte(seed, offset + i);
+	return bytes;
+}
+
+/* Whatever is in the way of a pin, the policy decides at once: nothing is parked. */
+static void never_resumed(struct fs_wait *wait)
+{
+	(void)wait;
+	abort();
+}
+
+static struct fs_wait *wait_of(struct fs *fs)
+{
+	static struct fs_wait wait;
+
+	fs_wait_init(fs, &wait, 0, never_resumed);
+	fs_wait_never(&wait);
+	return &wait;
+}
+
+static int run_write(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	uint64_t ino, offset = number(call, 2), length = number(call, 3);
+	int error = find(call, 1, &ino);
+	ssize_t done;
+
+	if (error != 0)
+		return error;
+	done = fs_write(fs, ino, bytes_of((unsigned)number(call, 4), offset, length), length, (off_t)offset,
+			wait_of(fs));
+	return done < 0 ? (int)done : (uint64_t)done == length ? 0 : -ENOSPC;
+}
+
+static int run_append(const struct call *call)
+{
+	struct stat attr;
+	uint64_t ino, length = number(call, 2);
+	struct fs *fs = call->world->fs;
+	int error = find(call, 1, &ino);
+	ssize_t done;
+
+	if (error == 0)
+		error = fs_getattr(fs, ino, &attr);
+	if (error != 0)
+		return error;
+	done = fs_write(fs, ino, bytes_of(9, (uint64_t)attr.st_size, length), length, attr.st_size, wait_of(fs));
+	return done < 0 ? (int)done : (uint64_t)done == length ? 0 : -ENOSPC;
+}
+
+static int run_truncate(const struct call *call)
+{
+	struct fs_setattr changes = {.valid = FS_SET_SIZE, .attr.st_size = (off_t)number(call, 2)};
+	struct stat attr;
+	uint64_t ino;
+	int error = find(call, 1, &ino);
+
+	return error != 0 ? error
+			  : fs_setattr(call->world->fs, ino, &changes, wait_of(call->world->fs), &attr);
+}
+
+static int run_fallocate(const struct call *call)
+{
+	static const struct {
+		const char *name;
+		int mode;
+	} modes[] = {
+		{"alloc", 0},
+		{"keep", FALLOC_FL_KEEP_SIZE},
+		{"punch", FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE},
+		{"zero", FALLOC_FL_ZERO_RANGE},
+		{"zerokeep", FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE},
+	};
+	struct fs *fs = call->world->fs;
+	uint64_t ino;
+	int error = find(call, 1, &ino);
+
+	for (size_t i = 0; error == 0 && i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(word(call, 2), modes[i].name) == 0)
+			return fs_fallocate(fs, ino, modes[i].mode, (off_t)number(call, 3), (off_t)number(call, 4),
+					    wait_of(fs));
+	}
+	return error != 0 ? error : -ENOSYS;
+}
+
+static int run_copy(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	uint64_t from, to;
+	int error = find(call, 1, &from);
+	ssize_t done;
+
+	if (error == 0)
+		error = find(call, 3, &to);
+	if (error != 0)
+		return error;
+	done = fs_copy_range(fs, from, (off_t)number(call, 2), to, (off_t)number(call, 4), number(call, 5),
+			     wait_of(fs));
+	return done < 0 ? (int)done : 0;
+}
+
+/* A file whose every block is an extent of its own: so that freeing it takes more than one transaction. */
+static int run_fragment(const struct call *call)
+{
+	static const struct call other_call = {.text = ""};
+	struct call other = other_call;
+	uint64_t blocks = number(call, 2);
+	struct fs *fs = call->world->fs;
+	uint64_t ino, other_ino;
+	int error = run_create(call);
+
+	other.world = call->world;
+	other.argument[1] = "/fragment";
+	other.count = 2;
+	if (error == 0)
+		error = run_create(&other);
+	if (error == 0)
+		error = find(call, 1, &ino);
+	if (error == 0)
+		error = find(&other, 1, &other_ino);
+	for (uint64_t i = 0; error == 0 && i < blocks; i++) {
+		off_t at = (off_t)(i * FMT_BLOCK_SIZE);
+
+		if (fs_write(fs, ino, bytes_of(5, (uint64_t)at, FMT_BLOCK_SIZE), FMT_BLOCK_SIZE, at, NULL) < 0 ||
+		    fs_write(fs, other_ino, bytes_of(6, 0, FMT_BLOCK_SIZE), FMT_BLOCK_SIZE, at, NULL) < 0)
+			error = -ENOSPC;
+	}
+	return error != 0 ? error : run_unlink(&other);
+}
+
+/* Leaves bytes in all free blocks, so that what shows them is seen. */
+static int run_soil(const struct call *call)
+{
+	struct fs *fs = call->world->fs;
+	struct call file = *call;
+	unsigned char *bytes = malloc(FMT_BLOCK_SIZE);
+	uint64_t ino;
+	int error;
+
+	file.argument[1] = "/soil";
+	file.count = 2;
+	if (bytes == NULL)
+		return -ENOMEM;
+	memset(bytes, 0xee, FMT_BLOCK_SIZE);
+	error = run_create(&file);
+	if (error == 0)
+		error = find(&file, 1, &ino);
+	for (off_t at = 0; error == 0 && fs_write(fs, ino, bytes, FMT_BLOCK_SIZE, at, NULL) == FMT_BLOCK_SIZE;
+	     at += FMT_BLOCK_SIZE)
+		;
+	free(bytes);
+	return error != 0 ? error : run_unlink(&file);
+}
+
+/* ---- Attributes ---- */
+
+static int run_chmod(const struct call *call)
+{
+	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME,
+				     .attr.st_mode = (mode_t)number(call, 2)};
+	struct stat attr;
+	uint64_t ino;
+	int error = find(call, 1, &ino);
+
+	if (error == 0)
+		error = fs_getattr(call->world->fs, ino, &attr);
+	if (error != 0)
+		return error;
+	changes.attr.st_mode |= attr.st_mode & S_IFMT;
+	changes.attr.st_ctime = attr.st_ctime + 1;
+	return fs_setattr(call->world->fs, ino, &changes, NULL, &attr);
+}
+
+static int run_setxattr(const struct call *call)
+{
+	uint64_t ino, length = number(call, 3);
+	int error = find(call, 1, &ino);
+
+	return error != 0 ? error
+			  : fs_setxattr(call->world->fs, ino, word(call, 2),
+					bytes_of((unsigned)number(call, 4), 0, length), length, 0);
+}
+
+static int run_removexattr(const struct call *call)
+{
+	uint64_t ino;
+	int error = find(call, 1, &ino);
+
+	return error != 0 ? error : fs_removexattr(call->world->fs, ino, word(call, 2));
+}
+
+/* ---- The pool ---- */
+
+int script_mount(struct script_world *world, struct message *message)
+{
+	struct fs_options options = {.meta_path = world->meta_path, .skip_probe = true};
+	struct fs_pin_policy policy = {
+		.break_timeout = 0, .break_detach = true, .pin_limit = UINT64_MAX, .grace = 10 * FS_NS_PER_S};
+	int error = fs_open(&options, &world->fs, message);
+
+	if (error == 0)
+		fs_set_pin_policy(world->fs, &policy);
+	return error;
+}
+
+static int run_mount(const struct call *call)
+{
+	struct message message;
+
+	return script_mount(call->world, &message);
+}
+
+static int run_unmount(const struct call *call)
+{
+	fs_close(call->world->fs);
+	call->world->fs = NULL;
+	return 0;
+}
+
+uint64_t script_blocks_free(struct fs *fs)
+{
+	struct fs_stats stats;
+
+	fs_get_stats(fs, &stats);
+	return stats.blocks_free;
+}
+
+/* ---- Pins ---- */
+
+static void no_event(void *data, const struct pin_event *event)
+{
+	(void)data;
+	(void)event;
+}
+
+static void no_death(void *data)
+{
+	(void)data;
+}
+
+const struct fs_holder_ops script_holder_ops = {.event = no_event, .dead = no_death};
+
+static int run_session(const struct call *call)
+{
+	struct script_world *world = call->world;
+	struct process_identity process;
+	int pidfd;
+	int error = process_identify(world->process, &process, &pidfd);
+
+	if (error == 0)
+		error = fs_holder_open(world->fs, &process, pidfd, 1000, 100, &script_holder_ops, world,
+				       &world->holder);
+	if (error != 0)
+		return error;
+	memcpy(world->cookie, fs_holder_cookie(world->holder), sizeof(world->cookie));
+	world->session = true;
+	return 0;
+}
+
+static int generation_of(struct fs *fs, uint64_t ino, uint32_t *ret_generation)
+{
+	struct fs_inode *inode;
+	int error = fs_inode_get(fs, ino, &inode);
+
+	if (error != 0)
+		return error;
+	*ret_generation = inode->media->generation;
+	fs_inode_put(fs, inode);
+	return 0;
+}
+
+static int run_pin(const struct call *call)
+{
+	struct script_world *world = call->world;
+	struct script_pin *pin = &world->pin[number(call, 1) % SCRIPT_PINS];
+	static struct fs_pin_request request;
+	size_t total;
+	ssize_t count;
+	int error;
+
+	request = (struct fs_pin_request){.holder = world->holder, .path = "a file"};
+	request.offset = number(call, 3);
+	request.length = number(call, 4);
+	request.flags = (strchr(word(call, 5), 'w') != NULL ? PIN_FLAG_WRITE : 0) |
+			(strchr(word(call, 5), 'e') != NULL ? PIN_FLAG_EXTEND : 0) |
+			(strchr(word(call, 5), 'c') != NULL ? FS_PIN_CONTIGUOUS : 0);
+	error = find(call, 2, &request.ino);
+	if (error == 0)
+		error = generation_of(world->fs, request.ino, &request.generation);
+	if (error != 0)
+		return error;
+	fs_wait_init(world->fs, &request.wait, 0, never_resumed);
+	error = fs_pin(world->fs, &request);
+	if (error != 0)
+		return error;
+	count = fs_pin_extents(world->fs, world->holder, request.ret_id, 0, pin->extent, SCRIPT_EXTENTS, &total);
+	if (count < 0 || (size_t)count != total)
+		return -E2BIG;
+	pin->id = request.ret_id;
+	pin->ino = request.ino;
+	pin->extents = (uint32_t)count;
+	return 0;
+}
+
+/* The holder stores, as a process beside the daemon: through the part. `store PIN OFFSET LENGTH SEED [unflushed]`. */
+static int run_store(const struct call *call)
+{
+	struct script_world *world = call->world;
+	const struct script_pin *pin = &world->pin[number(call, 1) % SCRIPT_PINS];
+	uint64_t start = number(call, 2), end = start + number(call, 3);
+
+	for (uint32_t i = 0; i < pin->extents; i++) {
+		const struct fs_pin_extent *extent = &pin->extent[i];
+		unsigned char *base = world->fs->part[extent->part]->base + extent->part_offset;
+
+		for (uint64_t at = start; at < end; at++) {
+			if (at >= extent->offset && at - extent->offset < extent->length)
+				base[at - extent->offset] = script_byte((unsigned)number(call, 4), at);
+		}
+		if (call->count < 6)
+			shim_flush(base, extent->length);
+	}
+	return 0;
+}
+
+static int run_commit(const struct call *call)
+{
+	struct script_world *world = call->world;
+	static struct fs_commit_request request;
+
+	request = (struct fs_commit_request){.holder = world->holder};
+	request.pin = world->pin[number(call, 1) % SCRIPT_PINS].id;
+	request.offset = number(call, 2);
+	request.length = number(call, 3);
+	fs_wait_init(world->fs, &request.wait, 0, never_resumed);
+	return fs_commit(world->fs, &request);
+}
+
+static int run_unpin(const struct call *call)
+{
+	struct script_world *world = call->world;
+
+	return fs_unpin(world->fs, world->holder, world->pin[number(call, 1) % SCRIPT_PINS].id);
+}
+
+static int run_goodbye(const struct call *call)
+{
+	fs_holder_close(call->world->fs, call->world->holder);
+	call->world->holder = NULL;
+	return 0;
+}
+
+static int run_reap(const struct call *call)
+{
+	(void)fs_reaper_flush(call->world->fs);
+	return 0;
+}
+
+static int run_mend(const struct call *call)
+{
+	uint64_t ino = call->world->pin[number(call, 1) % SCRIPT_PINS].ino;
+
+	return fs_mend_tail(call->world->fs, ino);
+}
+
+/* ---- All of them ---- */
+
+static const struct verb {
+	const char *name;
+	int (*run)(const struct call *call);
+	unsigned tolerance;
+} verbs[] = {
+	{"create", run_create, 0},
+	{"mkdir", run_mkdir, 0},
+	{"mkfifo", run_mkfifo, 0},
+	{"symlink", run_symlink, 0},
+	{"longlink", run_longlink, 0},
+	{"link", run_link, 0},
+	{"rename", run_rename, 0},
+	{"unlink", run_unlink, 0},
+	{"rmdir", run_rmdir, 0},
+	{"hold", run_hold, 0},
+	{"drop", run_drop, 0},
+	{"write", run_write, TREE_MIXED},
+	{"append", run_append, TREE_MIXED},
+	{"copy", run_copy, TREE_MIXED},
+	{"truncate", run_truncate, 0},
+	{"fallocate", run_fallocate, TREE_BLOCKS},
+	{"chmod", run_chmod, 0},
+	{"setxattr", run_setxattr, 0},
+	{"removexattr", run_removexattr, 0},
+	{"mount", run_mount, 0},
+	{"unmount", run_unmount, 0},
+	{"fragment", run_fragment, TREE_MIXED},
+	{"soil", run_soil, TREE_MIXED},
+	{"session", run_session, 0},
+	{"pin", run_pin, TREE_BLOCKS},
+	{"store", run_store, TREE_MIXED},
+	{"commit", run_commit, TREE_MIXED},
+	{"unpin", run_unpin, 0},
+	{"goodbye", run_goodbye, 0},
+	{"reap", run_reap, 0},
+	{"mend", run_mend, 0},
+};
+
+static const struct verb *verb_of(const char *words)
+{
+	size_t length = strcspn(words, " ");
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strlen(verbs[i].name) == length && strncmp(words, verbs[i].name, length) == 0)
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+unsigned script_tolerance(const char *words)
+{
+	const struct verb *verb = verb_of(words);
+
+	return verb != NULL ? verb->tolerance : 0;
+}
+
+int script_run(struct script_world *world, const char *words)
+{
+	const struct verb *verb = verb_of(words);
+	struct call call = {.world = world};
+	char *rest = NULL;
+
+	if (verb == NULL)
+		return -ENOSYS;
+	(void)snprintf(call.text, sizeof(call.text), "%s", words);
+	for (char *at = strtok_r(call.text, " ", &rest); at != NULL && call.count < ARGUMENTS;
+	     at = strtok_r(NULL, " ", &rest))
+		call.argument[call.count++] = at;
+	return verb->run(&call);
+}

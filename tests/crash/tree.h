@@ -1,0 +1,29 @@
+/* All that can be seen of a filesystem, read through src/fs into one piece of memory, and compared. */
+#ifndef PINFS_CRASH_TREE_H
+#define PINFS_CRASH_TREE_H
+
+#include "fs/fs.h"
+
+#define TREE_BYTES (1u << 20)
+
+struct tree {
+	uint32_t length;
+	uint32_t inodes; /* names of files with several names count once each */
+	uint64_t blocks; /* of all files */
+	unsigned char bytes[TREE_BYTES]; /* nodes, in the order of reading */
+};
+
+/* What may differ after a cut inside of an operation. */
+#define TREE_MIXED 1u /* written bytes: each word old or new, while the attributes are the old ones */
+#define TREE_BLOCKS 2u /* preallocation: any number of blocks */
+#define TREE_ROOT 4u /* attributes of the root: others have worked there */
+
+/* -errno: something could not be read. */
+int tree_read(struct fs *fs, struct tree *ret_tree);
+/* NULL if `got` is `old` or `new`, as `tolerance` sees it; else what is neither, in words (static). */
+const char *tree_compare(const struct tree *got, const struct tree *old, const struct tree *new, unsigned tolerance);
+/* Calls visit for each path, children before their directory; the root is left out. */
+int tree_visit(const struct tree *tree, int (*visit)(void *arg, const char *path, mode_t mode, uint64_t ino),
+	       void *arg);
+
+#endif

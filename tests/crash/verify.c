@@ -1,0 +1,358 @@
+#include "verify.h"
+
+#include "check/check.h"
+#include "fs/pinning.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BEYOND 9000u
+#define PINS_MAX 16u
+
+static __attribute__((format(printf, 2, 3))) int fail(const struct verify *verify, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	(void)vsnprintf(verify->run->why, WHY_BYTES, format, arguments);
+	va_end(arguments);
+	return 1;
+}
+
+/* ---- src/check ---- */
+
+static void on_problem(void *arg, const struct check_problem *problem)
+{
+	const struct verify *verify = arg;
+
+	if (problem->severity == CHECK_ERROR && verify->run->why[0] == '\0')
+		(void)snprintf(verify->run->why, WHY_BYTES, "%s inode %llu %s: %s", problem->invariant,
+			       (unsigned long long)problem->ino, problem->path != NULL ? problem->path : "",
+			       problem->text);
+}
+
+static int check(const struct verify *verify, bool unmounted)
+{
+	struct check_options options = {.meta_path = verify->meta_path,
+					.skip_probe = true,
+					.in_process = true,
+					.problem = on_problem,
+					.arg = (void *)verify};
+	struct check_report report;
+	struct message message;
+	int error = check_pool(&options, &report, &message);
+
+	if (error != 0)
+		return fail(verify, "check does not run: %s", message.text);
+	if (report.errors > 0)
+		return 1;
+	if (unmounted && (!report.clean || report.orphans > 0 || report.intents > 0 || report.ledger_void > 0))
+		return fail(verify, "unmounted: clean %d, %llu orphans, %llu intents, %llu void", report.clean,
+			    (unsigned long long)report.orphans, (unsigned long long)report.intents,
+			    (unsigned long long)report.ledger_void);
+	return 0;
+}
+
+/* ---- The tree, and that all is accounted for ---- */
+
+static int count_session(void *arg, const struct meta_session *session)
+{
+	(void)arg;
+	(void)session;
+	return 0;
+}
+
+static int count_pin(void *arg, const struct meta_pin *pin)
+{
+	(void)pin;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+uint64_t verify_ledger_pins(struct fs *fs)
+{
+	uint64_t pins = 0;
+
+	return meta_ledger_visit(fs->meta, count_session, count_pin, &pins) == 0 ? pins : UINT64_MAX;
+}
+
+static int verify_tree(const struct verify *verify, struct fs *fs, struct tree *tree)
+{
+	struct step *old = &verify->run->step[verify->answered], *new = &verify->run->step[verify->begun];
+	int error = tree_read(fs, tree);
+	const char *what;
+
+	if (error != 0)
+		return fail(verify, "the tree cannot be read: %s", strerror(-error));
+	what = tree_compare(tree, &old->tree, &new->tree, verify->begun > verify->answered ? new->tolerance : 0);
+	return what == NULL ? 0 : fail(verify, "%s", what);
+}
+
+static int verify_space(const struct verify *verify, struct fs *fs, const struct tree *tree)
+{
+	uint64_t limbo = meta_limbo_blocks(fs->meta), free_blocks = script_blocks_free(fs);
+	const struct run *run = verify->run;
+	struct meta_space space;
+
+	meta_space(fs->meta, &space);
+	if (free_blocks + tree->blocks + limbo != run->empty_blocks)
+		return fail(verify, "blocks: %llu free, %llu of files, %llu in limbo, but %llu are there",
+			    (unsigned long long)free_blocks, (unsigned long long)tree->blocks,
+			    (unsigned long long)limbo, (unsigned long long)run->empty_blocks);
+	if (verify->lives)
+		return 0; /* the slot of what is unlinked and pinned stays */
+	if (space.inodes_used != run->empty_inodes + tree->inodes - 1)
+		return fail(verify, "inodes: %llu used, %u reachable, %llu in an empty pool",
+			    (unsigned long long)space.inodes_used, tree->inodes, (unsigned long long)run->empty_inodes);
+	return limbo == 0 ? 0 : fail(verify, "limbo: %llu blocks that nobody can hold", (unsigned long long)limbo);
+}
+
+/* ---- Pins ---- */
+
+struct pinned {
+	struct fs_holder *holder;
+	uint64_t blocks; /* what all of it holds, before others work */
+	unsigned char *bytes;
+};
+
+static int verify_extents(const struct verify *verify, struct fs *fs, struct fs_holder *holder)
+{
+	for (unsigned i = 0; i < SCRIPT_PINS; i++) {
+		const struct script_pin *pin = &verify->run->world.pin[i];
+		struct fs_pin_extent extent[SCRIPT_EXTENTS];
+		ssize_t count;
+		size_t total;
+
+		if (pin->id == 0)
+			continue;
+		count = fs_pin_extents(fs, holder, pin->id, 0, extent, SCRIPT_EXTENTS, &total);
+		if (count == -ENOENT)
+			continue;
+		if (count != (ssize_t)pin->extents)
+			return fail(verify, "pin %u has %zd extents, %u were granted", i, count, pin->extents);
+		for (ssize_t j = 0; j < count; j++) {
+			if (extent[j].offset != pin->extent[j].offset || extent[j].length != pin->extent[j].length ||
+			    extent[j].part_offset != pin->extent[j].part_offset)
+				return fail(verify, "pin %u, extent %zd is not where it was granted", i, j);
+		}
+	}
+	return 0;
+}
+
+static int verify_pins(const struct verify *verify, struct fs *fs, struct fs_holder **ret_holder)
+{
+	const struct run *run = verify->run;
+	uint64_t old = run->step[verify->answered].pins, new = run->step[verify->begun].pins;
+	struct process_identity process;
+	struct pin_stats stats;
+	int pidfd, error;
+
+	fs_pin_stats(fs, &stats);
+	*ret_holder = NULL;
+	if (!verify->lives)
+		return stats.pins == 0 && verify_ledger_pins(fs) == 0
+			       ? 0
+			       : fail(verify, "%llu pins of a dead process", (unsigned long long)stats.pins);
+	if (stats.pins != old && stats.pins != new)
+		return fail(verify, "%llu pins, of %llu or %llu", (unsigned long long)stats.pins,
+			    (unsigned long long)old, (unsigned long long)new);
+	if (!run->world.session)
+		return 0;
+	error = process_identify(run->world.process, &process, &pidfd);
+	if (error == 0)
+		error = fs_holder_reclaim(fs, run->world.cookie, &process, pidfd, 1000, &script_holder_ops, NULL,
+					  ret_holder);
+	if (error == -ENOENT && stats.pins == 0)
+		return 0;
+	if (error != 0)
+		return fail(verify, "the holder of %llu pins cannot come back: %s", (unsigned long long)stats.pins,
+			    strerror(-error));
+	return verify_extents(verify, fs, *ret_holder);
+}
+
+/* What is pinned, one after the other. */
+static size_t pinned_bytes(const struct verify *verify, struct fs *fs, struct fs_holder *holder, unsigned char *bytes)
+{
+	size_t length = 0;
+
+	for (unsigned i = 0; holder != NULL && i < SCRIPT_PINS; i++) {
+		const struct script_pin *pin = &verify->run->world.pin[i];
+		struct fs_pin_extent extent[SCRIPT_EXTENTS];
+		size_t total;
+		ssize_t count = pin->id == 0 ? 0
+					     : fs_pin_extents(fs, holder, pin->id, 0, extent, SCRIPT_EXTENTS, &total);
+
+		for (ssize_t j = 0; j < count; j++) {
+			memcpy(bytes + length, fs->part[extent[j].part]->base + extent[j].part_offset,
+			       extent[j].length);
+			length += extent[j].length;
+		}
+	}
+	return length;
+}
+
+/* ---- Work ---- */
+
+static const char *const work[] = {
+	"mkdir /zz",
+	"create /zz/f",
+	"write /zz/f 100 9000 77",
+	"setxattr /zz/f user.work 300 1",
+	"rename /zz/f /zz/g",
+	"truncate /zz/g 50",
+	"link /zz/g /zz/h",
+	"unlink /zz/h",
+	"unlink /zz/g",
+	"rmdir /zz",
+};
+
+static int verify_work(const struct verify *verify, struct script_world *world)
+{
+	for (size_t i = 0; i < sizeof(work) / sizeof(work[0]); i++) {
+		int error = script_run(world, work[i]);
+
+		if (error != 0)
+			return fail(verify, "afterwards, %s: %s", work[i], strerror(-error));
+	}
+	return 0;
+}
+
+/* Somebody takes all free blocks: whatever is still somebody's must not be among them. */
+static int verify_others(const struct verify *verify, struct script_world *world, struct fs_holder *holder,
+			 const struct tree *before)
+{
+	static unsigned char pinned[2][4u << 20];
+	static struct tree after;
+	size_t length = pinned_bytes(verify, world->fs, holder, pinned[0]);
+	int error = script_run(world, "soil");
+
+	if (error == 0)
+		error = tree_read(world->fs, &after);
+	if (error != 0)
+		return fail(verify, "afterwards, taking all blocks: %s", strerror(-error));
+	if (tree_compare(&after, before, before, TREE_ROOT) != NULL)
+		return fail(verify, "others took what was a file's: %s",
+			    tree_compare(&after, before, before, TREE_ROOT));
+	if (pinned_bytes(verify, world->fs, holder, pinned[1]) != length || memcmp(pinned[0], pinned[1], length) != 0)
+		return fail(verify, "others took what was pinned");
+	return 0;
+}
+
+struct extend {
+	const struct verify *verify;
+	struct script_world *world;
+};
+
+static bool reads_zero(struct fs *fs, uint64_t ino, off_t offset, size_t length)
+{
+	static struct fs_read read;
+	bool zero = true;
+
+	if (fs_read_begin(fs, ino, offset, length, &read) != 0)
+		return false;
+	for (int i = 0; i < read.count; i++) {
+		const unsigned char *bytes = read.iov[i].iov_base;
+
+		for (size_t j = 0; j < read.iov[i].iov_len; j++)
+			zero = zero && bytes[j] == 0;
+	}
+	zero = zero && read.length == length;
+	fs_read_end(fs, &read);
+	return zero;
+}
+
+/* Nothing shows behind the end. */
+static int extend_file(void *arg, const char *path, mode_t mode, uint64_t ino)
+{
+	struct extend *extend = arg;
+	struct stat attr;
+	char words[160];
+	int error;
+
+	if (!S_ISREG(mode))
+		return 0;
+	error = fs_getattr(extend->world->fs, ino, &attr);
+	if (error == 0) {
+		(void)snprintf(words, sizeof(words), "truncate %s %llu", path,
+			       (unsigned long long)attr.st_size + BEYOND);
+		error = script_run(extend->world, words);
+	}
+	if (error != 0)
+		return fail(extend->verify, "afterwards, extending %s: %s", path, strerror(-error));
+	return reads_zero(extend->world->fs, ino, attr.st_size, BEYOND)
+		       ? 0
+		       : fail(extend->verify, "%s: bytes behind the end show when it grows", path);
+}
+
+static int remove_path(void *arg, const char *path, mode_t mode, uint64_t ino)
+{
+	struct extend *extend = arg;
+	char words[160];
+	int error;
+
+	(void)ino;
+	(void)snprintf(words, sizeof(words), "%s %s", S_ISDIR(mode) ? "rmdir" : "unlink", path);
+	error = script_run(extend->world, words);
+	return error == 0 ? 0 : fail(extend->verify, "afterwards, %s: %s", words, strerror(-error));
+}
+
+/* Nothing is left over when all is removed. */
+static int verify_end(const struct verify *verify, struct script_world *world, const struct tree *tree)
+{
+	struct extend extend = {.verify = verify, .world = world};
+	struct meta_space space;
+
+	if (tree_visit(tree, extend_file, &extend) != 0 || tree_visit(tree, remove_path, &extend) != 0)
+		return 1;
+	(void)fs_reaper_flush(world->fs);
+	meta_space(world->fs->meta, &space);
+	if (script_blocks_free(world->fs) != verify->run->empty_blocks ||
+	    space.inodes_used != verify->run->empty_inodes || meta_limbo_blocks(world->fs->meta) != 0)
+		return fail(verify, "all removed: %llu of %llu blocks free, %llu of %llu inodes used, %llu in limbo",
+			    (unsigned long long)script_blocks_free(world->fs),
+			    (unsigned long long)verify->run->empty_blocks, (unsigned long long)space.inodes_used,
+			    (unsigned long long)verify->run->empty_inodes,
+			    (unsigned long long)meta_limbo_blocks(world->fs->meta));
+	return 0;
+}
+
+static int verify_mounted(const struct verify *verify, struct script_world *world)
+{
+	static struct tree tree;
+	struct fs_holder *holder = NULL;
+	int failed = verify_tree(verify, world->fs, &tree);
+
+	if (failed == 0)
+		failed = verify_space(verify, world->fs, &tree);
+	if (failed == 0)
+		failed = verify_pins(verify, world->fs, &holder);
+	if (failed == 0)
+		failed = verify_others(verify, world, holder, &tree);
+	if (holder != NULL)
+		fs_holder_close(world->fs, holder);
+	(void)fs_reaper_flush(world->fs);
+	if (failed == 0)
+		failed = verify_work(verify, world);
+	return failed != 0 ? failed : verify_end(verify, world, &tree);
+}
+
+int verify(const struct verify *verify)
+{
+	struct script_world world = {.meta_path = verify->meta_path, .process = verify->run->world.process};
+	struct message message;
+	int error;
+
+	verify->run->why[0] = '\0';
+	if (check(verify, false) != 0)
+		return 1;
+	error = script_mount(&world, &message);
+	if (error != 0)
+		return fail(verify, "it does not mount: %s", message.text);
+	if (verify_mounted(verify, &world) != 0)
+		return 1;
+	fs_close(world.fs);
+	return check(verify, true);
+}
