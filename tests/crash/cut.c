@@ -42,6 +42,15 @@ int64_t cut_now(void)
 	return now.tv_sec;
 }
 
+static uint64_t seed_of(const char *name)
+{
+	uint64_t seed = 0;
+
+	while (*name != '\0')
+		seed = same_mix(seed + (unsigned char)*name++);
+	return seed;
+}
+
 /* ---- Children ---- */
 
 /* 0 in the child. */
@@ -244,7 +253,8 @@ static void verify_image(struct cut *cut, const struct place *place, const char 
 			      .meta_path = cut->image.file[0].path,
 			      .begun = place->begun,
 			      .answered = place->answered,
-			      .lives = place->lives};
+			      .lives = place->lives,
+			      .check_first = place->wanted != NULL || cut->images % cut->limits.checks == 0};
 	pid_t child;
 
 	cut->run->why[0] = '\0';
@@ -261,8 +271,7 @@ static void verify_image(struct cut *cut, const struct place *place, const char 
 		(void)snprintf(cut->first_failure, sizeof(cut->first_failure), "%s", id);
 	if (cut->fault == SHIM_SOUND && !cut->early_free && cut->failures <= 5)
 		printf("    | %s (in %s): %s\n", id,
-		       place->begun > place->answered ? cut->run->step[place->begun].words : "nothing",
-		       cut->run->why);
+		       place->begun > place->answered ? cut->run->step[place->begun].words : "nothing", cut->run->why);
 }
 
 /* The chosen image is in the files: its recovery is recorded and cut. Leaves the files in any state. */
@@ -317,7 +326,7 @@ static void cut_once(struct cut *cut, const struct place *place, const struct im
 	if (!nested)
 		verify_image(cut, place, id);
 	if (place->level == 0 && (nested || (place->wanted == NULL && limits->recoveries > 0 &&
-					     number % limits->recoveries == 0))) {
+					     same_mix(seed_of(id)) % limits->recoveries == 0))) {
 		image_restore(&cut->image);
 		(void)image_choose(&cut->image, fence, choice, seed);
 		cut_recovery(cut, place, id);
@@ -341,7 +350,8 @@ static void cut_each(struct cut *cut, const struct place *place, const struct im
 static void cut_fence(struct cut *cut, const struct place *place, const struct image_fence *fence)
 {
 	const struct cut_limits *limits = &cut->limits;
-	unsigned groups = fence->groups, step = limits->singles == 0 ? 1 : (groups + limits->singles - 1) / limits->singles;
+	unsigned groups = fence->groups,
+		 step = limits->singles == 0 ? 1 : (groups + limits->singles - 1) / limits->singles;
 
 	cut_once(cut, place, fence, "none");
 	cut_once(cut, place, fence, "all");
@@ -401,15 +411,6 @@ static int cut_trace(struct cut *cut, const struct place *outer)
 }
 
 /* ---- A scenario ---- */
-
-static uint64_t seed_of(const char *name)
-{
-	uint64_t seed = 0;
-
-	while (*name != '\0')
-		seed = same_mix(seed + (unsigned char)*name++);
-	return seed;
-}
 
 /* A process that does nothing: pins are taken in its name. */
 static pid_t holder_start(void)

@@ -10,6 +10,7 @@ struct cut_limits {
 	unsigned singles; /* else so many lines alone, and so many missing */
 	unsigned chances, torn; /* and so many choices by chance */
 	unsigned recoveries; /* of so many images one is recovered under the shim, and cut again */
+	unsigned checks; /* of so many images one is checked before it is recovered; all are afterwards */
 	bool first_only; /* ends with the first failure */
 };
 

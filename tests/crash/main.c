@@ -5,21 +5,22 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define WORKERS_MAX 16u
 
-static const char usage[] =
-	"Usage: crash --scratch DIR [--full] [--seconds N] [--seed N] [--workers N] [SCENARIO...]\n"
-	"       crash --scratch DIR --id ID\n"
-	"       crash --scratch DIR --selftest\n"
-	"       crash --list\n";
+static const char usage[] = "Usage: crash --scratch DIR [--full] [--seconds N] [--seed N] [--workers N] [SCENARIO...]\n"
+			    "       crash --scratch DIR --id ID\n"
+			    "       crash --scratch DIR --selftest\n"
+			    "       crash --list\n";
 
 struct options {
 	const char *scratch, *id;
@@ -38,8 +39,10 @@ struct work {
 	_Atomic uint64_t done[4]; /* generated scenarios, by length */
 };
 
-static const struct cut_limits sample = {.exhaustive = 2, .singles = 4, .chances = 2, .torn = 1, .recoveries = 40};
-static const struct cut_limits full = {.exhaustive = 7, .singles = 64, .chances = 24, .torn = 8, .recoveries = 10};
+static const struct cut_limits sample = {
+	.exhaustive = 2, .singles = 4, .chances = 2, .torn = 1, .recoveries = 40, .checks = 4};
+static const struct cut_limits full = {
+	.exhaustive = 7, .singles = 64, .chances = 24, .torn = 8, .recoveries = 10, .checks = 1};
 
 /* ---- Which scenario is next ---- */
 
@@ -137,8 +140,10 @@ static void run_workers(const struct options *options, struct work *work)
 	for (; workers < options->workers; workers++) {
 		pid_t child = fork();
 
-		if (child == 0)
+		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			exit(run_worker(options, work, deadline));
+		}
 		if (child < 0)
 			break;
 	}
@@ -221,12 +226,15 @@ static int run_list(void)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-	static const struct option longs[] = {
-		{"scratch", required_argument, NULL, 'd'}, {"id", required_argument, NULL, 'i'},
-		{"full", no_argument, NULL, 'f'},	   {"seconds", required_argument, NULL, 's'},
-		{"seed", required_argument, NULL, 'r'},	   {"workers", required_argument, NULL, 'w'},
-		{"selftest", no_argument, NULL, 't'},	   {"list", no_argument, NULL, 'l'},
-		{NULL, 0, NULL, 0}};
+	static const struct option longs[] = {{"scratch", required_argument, NULL, 'd'},
+					      {"id", required_argument, NULL, 'i'},
+					      {"full", no_argument, NULL, 'f'},
+					      {"seconds", required_argument, NULL, 's'},
+					      {"seed", required_argument, NULL, 'r'},
+					      {"workers", required_argument, NULL, 'w'},
+					      {"selftest", no_argument, NULL, 't'},
+					      {"list", no_argument, NULL, 'l'},
+					      {NULL, 0, NULL, 0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -268,6 +276,8 @@ int main(int argc, char **argv)
 	struct options options = {.workers = 1, .seed = 1};
 	const char *force = getenv("PMEM_IS_PMEM_FORCE");
 
+	/* Fewer lanes to make at each open; the pool has all of them. */
+	setenv("PMEMOBJ_NLANES", "2", 1);
 	/* libpmem reads it before main() begins. */
 	if (force == NULL || strcmp(force, "1") != 0) {
 		setenv("PMEM_IS_PMEM_FORCE", "1", 1);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define DATA_SIZE (1u << 20)
@@ -52,6 +53,29 @@ static int make_parts(const struct image *image, struct message *message)
 	return error;
 }
 
+/* In a process of its own: what libpmemobj leaves in memory would be every later child's. */
+static int make_parts_apart(const struct image *image, char *why)
+{
+	struct message message = {.text = ""};
+	int status, fds[2];
+	ssize_t length;
+	pid_t child;
+
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return -errno;
+	child = fork();
+	if (child == 0) {
+		int error = make_parts(image, &message);
+
+		_exit(write(fds[1], message.text, strlen(message.text)) < 0 || error != 0);
+	}
+	close(fds[1]);
+	length = read(fds[0], why, WHY_BYTES - 1);
+	why[length > 0 ? length : 0] = '\0';
+	close(fds[0]);
+	return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : -EIO;
+}
+
 static int map_file(struct image_file *file)
 {
 	int fd = open(file->path, O_RDWR | O_CLOEXEC);
@@ -71,7 +95,6 @@ static int map_file(struct image_file *file)
 int pool_make(const char *scratch, struct image *image, char *why)
 {
 	static const char *const names[SHIM_FILES] = {"meta", "data"};
-	struct message message = {.text = ""};
 	char folder[128];
 	int error;
 
@@ -80,7 +103,7 @@ int pool_make(const char *scratch, struct image *image, char *why)
 		return -errno;
 	for (unsigned i = 0; i < SHIM_FILES; i++)
 		(void)snprintf(image->file[i].path, sizeof(image->file[i].path), "%s/%s", folder, names[i]);
-	error = make_parts(image, &message);
+	error = make_parts_apart(image, why);
 	for (unsigned i = 0; error == 0 && i < SHIM_FILES; i++) {
 		error = map_file(&image->file[i]);
 		if (error == 0) {
@@ -88,7 +111,6 @@ int pool_make(const char *scratch, struct image *image, char *why)
 			memcpy(empty[i], image->file[i].bytes, image->file[i].size);
 		}
 	}
-	(void)snprintf(why, WHY_BYTES, "%s", message.text);
 	return error;
 }
 

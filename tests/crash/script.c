@@ -1,10 +1,10 @@
 #include "script.h"
-#include "shim.h"
 #include "tree.h"
 
 #include "fs/pinning.h"
 
 #include <errno.h>
+#include <libpmem.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,8 +277,7 @@ static int run_truncate(const struct call *call)
 	uint64_t ino;
 	int error = find(call, 1, &ino);
 
-	return error != 0 ? error
-			  : fs_setattr(call->world->fs, ino, &changes, wait_of(call->world->fs), &attr);
+	return error != 0 ? error : fs_setattr(call->world->fs, ino, &changes, wait_of(call->world->fs), &attr);
 }
 
 static int run_fallocate(const struct call *call)
@@ -378,8 +377,7 @@ static int run_soil(const struct call *call)
 
 static int run_chmod(const struct call *call)
 {
-	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME,
-				     .attr.st_mode = (mode_t)number(call, 2)};
+	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME, .attr.st_mode = (mode_t)number(call, 2)};
 	struct stat attr;
 	uint64_t ino;
 	int error = find(call, 1, &ino);
@@ -524,7 +522,7 @@ static int run_pin(const struct call *call)
 	return 0;
 }
 
-/* The holder stores, as a process beside the daemon: through the part. `store PIN OFFSET LENGTH SEED [unflushed]`. */
+/* The holder stores, as a process beside the daemon does: through the part; and makes it durable. */
 static int run_store(const struct call *call)
 {
 	struct script_world *world = call->world;
@@ -539,9 +537,9 @@ static int run_store(const struct call *call)
 			if (at >= extent->offset && at - extent->offset < extent->length)
 				base[at - extent->offset] = script_byte((unsigned)number(call, 4), at);
 		}
-		if (call->count < 6)
-			shim_flush(base, extent->length);
+		pmem_flush(base, extent->length);
 	}
+	pmem_drain();
 	return 0;
 }
 

@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Enough to see a fault, few enough to look for each one. */
-static const struct cut_limits quick = {.exhaustive = 2, .singles = 16, .chances = 2, .torn = 1, .first_only = true};
+static const struct cut_limits quick = {
+	.exhaustive = 2, .singles = 16, .chances = 2, .torn = 1, .checks = 4, .first_only = true};
 
 struct count {
 	unsigned seeded, caught;
@@ -76,8 +77,7 @@ int selftest(const char *scratch)
 		struct count count = {0};
 
 		for (size_t j = 0; ran && j < sizeof(names) / sizeof(names[0]); j++)
-			ran = scenario_find(names[j], &scenario) &&
-			      seed_each(&cut, &scenario, faults[i].fault, &count);
+			ran = scenario_find(names[j], &scenario) && seed_each(&cut, &scenario, faults[i].fault, &count);
 		*(ran && report(faults[i].name, &count) == 0 ? &passed : &failed) += 1;
 	}
 	cut.early_free = true;

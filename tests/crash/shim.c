@@ -213,7 +213,7 @@ static bool makes_difference(const struct file *file, size_t first, size_t end)
 	return false;
 }
 
-void shim_flush(const void *address, size_t length)
+static void flush_range(const void *address, size_t length)
 {
 	const struct mapping *mapping = trace != NULL && length > 0 ? mapping_of(address) : NULL;
 	size_t start, first, end;
@@ -282,10 +282,8 @@ static void record_fence(bool durable)
 		trace->overflow = true;
 		return;
 	}
-	*fence = (struct shim_fence){.number = trace->fences,
-				     .begun = trace->begun,
-				     .answered = trace->answered,
-				     .first = trace->versions};
+	*fence = (struct shim_fence){
+		.number = trace->fences, .begun = trace->begun, .answered = trace->answered, .first = trace->versions};
 	for (size_t i = 0; i < flying.count; i++) {
 		const struct flush *flush = &flying.items[i];
 
@@ -344,12 +342,12 @@ void shim_end(void)
 
 void pmem_flush(const void *address, size_t length)
 {
-	shim_flush(address, length);
+	flush_range(address, length);
 }
 
 void pmem_deep_flush(const void *address, size_t length)
 {
-	shim_flush(address, length);
+	flush_range(address, length);
 }
 
 void pmem_drain(void)
@@ -367,7 +365,7 @@ int pmem_deep_drain(const void *address, size_t length)
 
 void pmem_persist(const void *address, size_t length)
 {
-	shim_flush(address, length);
+	flush_range(address, length);
 	fence();
 }
 
@@ -386,7 +384,7 @@ int pmem_msync(const void *address, size_t length)
 static void *stored(void *dest, size_t length, unsigned flags)
 {
 	if (!(flags & PMEM_F_MEM_NOFLUSH))
-		shim_flush(dest, length);
+		flush_range(dest, length);
 	if (!(flags & (PMEM_F_MEM_NOFLUSH | PMEM_F_MEM_NODRAIN)))
 		fence();
 	return dest;

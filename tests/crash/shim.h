@@ -57,7 +57,5 @@ void shim_watch(unsigned number, const char *path, unsigned char *touched);
 void shim_begin(struct shim_trace *trace);
 /* What is pending now, as if a fence came that makes nothing durable. Nothing is recorded after it. */
 void shim_end(void);
-/* Stores of a process beside this one, as a pin's holder: flushed, no fence. */
-void shim_flush(const void *address, size_t length);
 
 #endif

@@ -348,8 +348,7 @@ const char *tree_compare(const struct tree *got, const struct tree *old, const s
 	return words;
 }
 
-int tree_visit(const struct tree *tree, int (*visit)(void *arg, const char *path, mode_t mode, uint64_t ino),
-	       void *arg)
+int tree_visit(const struct tree *tree, int (*visit)(void *arg, const char *path, mode_t mode, uint64_t ino), void *arg)
 {
 	const struct node *nodes[INODES_MAX];
 	unsigned found = 0;

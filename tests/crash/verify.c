@@ -118,25 +118,35 @@ struct pinned {
 	unsigned char *bytes;
 };
 
+/* Where a byte of a pin's range is in the parts; a detach cuts extents, and moves nothing. */
+static uint64_t place_of(const struct fs_pin_extent *extent, size_t count, uint64_t offset)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (offset >= extent[i].offset && offset - extent[i].offset < extent[i].length)
+			return extent[i].part_offset + (offset - extent[i].offset);
+	}
+	return UINT64_MAX;
+}
+
 static int verify_extents(const struct verify *verify, struct fs *fs, struct fs_holder *holder)
 {
 	for (unsigned i = 0; i < SCRIPT_PINS; i++) {
 		const struct script_pin *pin = &verify->run->world.pin[i];
 		struct fs_pin_extent extent[SCRIPT_EXTENTS];
+		uint64_t start = pin->extent[0].offset, end;
 		ssize_t count;
 		size_t total;
 
 		if (pin->id == 0)
 			continue;
+		end = pin->extent[pin->extents - 1].offset + pin->extent[pin->extents - 1].length;
 		count = fs_pin_extents(fs, holder, pin->id, 0, extent, SCRIPT_EXTENTS, &total);
-		if (count == -ENOENT)
-			continue;
-		if (count != (ssize_t)pin->extents)
-			return fail(verify, "pin %u has %zd extents, %u were granted", i, count, pin->extents);
-		for (ssize_t j = 0; j < count; j++) {
-			if (extent[j].offset != pin->extent[j].offset || extent[j].length != pin->extent[j].length ||
-			    extent[j].part_offset != pin->extent[j].part_offset)
-				return fail(verify, "pin %u, extent %zd is not where it was granted", i, j);
+		for (; count >= 0 && start < end; start += FMT_BLOCK_SIZE) {
+			uint64_t granted = place_of(pin->extent, pin->extents, start);
+
+			if (place_of(extent, (size_t)count, start) != granted)
+				return fail(verify, "byte %llu of pin %u is not where it was granted",
+					    (unsigned long long)start, i);
 		}
 	}
 	return 0;
@@ -182,8 +192,8 @@ static size_t pinned_bytes(const struct verify *verify, struct fs *fs, struct fs
 		const struct script_pin *pin = &verify->run->world.pin[i];
 		struct fs_pin_extent extent[SCRIPT_EXTENTS];
 		size_t total;
-		ssize_t count = pin->id == 0 ? 0
-					     : fs_pin_extents(fs, holder, pin->id, 0, extent, SCRIPT_EXTENTS, &total);
+		ssize_t count =
+			pin->id == 0 ? 0 : fs_pin_extents(fs, holder, pin->id, 0, extent, SCRIPT_EXTENTS, &total);
 
 		for (ssize_t j = 0; j < count; j++) {
 			memcpy(bytes + length, fs->part[extent[j].part]->base + extent[j].part_offset,
@@ -197,16 +207,9 @@ static size_t pinned_bytes(const struct verify *verify, struct fs *fs, struct fs
 /* ---- Work ---- */
 
 static const char *const work[] = {
-	"mkdir /zz",
-	"create /zz/f",
-	"write /zz/f 100 9000 77",
-	"setxattr /zz/f user.work 300 1",
-	"rename /zz/f /zz/g",
-	"truncate /zz/g 50",
-	"link /zz/g /zz/h",
-	"unlink /zz/h",
-	"unlink /zz/g",
-	"rmdir /zz",
+	"mkdir /zz",	      "create /zz/f",	   "write /zz/f 100 9000 77", "setxattr /zz/f user.work 300 1",
+	"rename /zz/f /zz/g", "truncate /zz/g 50", "link /zz/g /zz/h",	      "unlink /zz/h",
+	"unlink /zz/g",	      "rmdir /zz",
 };
 
 static int verify_work(const struct verify *verify, struct script_world *world)
@@ -346,7 +349,7 @@ int verify(const struct verify *verify)
 	int error;
 
 	verify->run->why[0] = '\0';
-	if (check(verify, false) != 0)
+	if (verify->check_first && check(verify, false) != 0)
 		return 1;
 	error = script_mount(&world, &message);
 	if (error != 0)

@@ -35,6 +35,7 @@ struct verify {
 	const char *meta_path;
 	unsigned begun, answered; /* operations, at the cut */
 	bool lives; /* the process that holds pins */
+	bool check_first; /* before it is recovered */
 };
 
 /* 0, or 1 with words in run->why. */
