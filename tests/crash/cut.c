@@ -14,12 +14,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SECONDS_MAX 30u /* of an image: then it hangs */
+/* Of an image: then it hangs. Processor time, and by the clock, for what waits. */
+#define SECONDS_MAX 20u
+#define WAIT_MAX 300u
 
 /* Where a cut is, for the two levels: the scenario, and a recovery. */
 struct place {
@@ -56,6 +59,7 @@ static uint64_t seed_of(const char *name)
 /* 0 in the child. */
 static pid_t begin_child(const struct cut *cut)
 {
+	const struct rlimit limit = {SECONDS_MAX, 2 * SECONDS_MAX};
 	pid_t parent = getpid();
 	pid_t child;
 
@@ -67,7 +71,8 @@ static pid_t begin_child(const struct cut *cut)
 	if (getppid() != parent)
 		_exit(4);
 	prctl(PR_SET_DUMPABLE, 0);
-	alarm(SECONDS_MAX);
+	setrlimit(RLIMIT_CPU, &limit);
+	alarm(WAIT_MAX);
 	if (!cut->loud) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
@@ -90,7 +95,9 @@ static int end_child(struct cut *cut, pid_t child, const char *what)
 		return 0;
 	if (WIFSIGNALED(status))
 		(void)snprintf(why, WHY_BYTES, "%s: %s", what,
-			       WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)));
+			       WTERMSIG(status) == SIGALRM || WTERMSIG(status) == SIGXCPU
+				       ? "it hangs"
+				       : strsignal(WTERMSIG(status)));
 	else if (why[0] == '\0' || WEXITSTATUS(status) > 1)
 		(void)snprintf(why, WHY_BYTES, "%s: exit status %d", what, WEXITSTATUS(status));
 	return 1;

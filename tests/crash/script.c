@@ -1,10 +1,9 @@
-#include "script.h"
+#include "call.h"
 #include "tree.h"
 
 #include "fs/pinning.h"
 
 #include <errno.h>
-#include <libpmem.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,24 +11,16 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define ARGUMENTS 6u
 #define BYTES_MAX (512u << 10)
-
-struct call {
-	struct script_world *world;
-	char text[160];
-	const char *argument[ARGUMENTS]; /* 0 is the verb */
-	unsigned count;
-};
 
 static const struct fs_cred cred = {.uid = 1000, .gid = 100};
 
-static uint64_t number(const struct call *call, unsigned i)
+uint64_t call_number(const struct call *call, unsigned i)
 {
 	return i < call->count ? strtoull(call->argument[i], NULL, 0) : 0;
 }
 
-static const char *word(const struct call *call, unsigned i)
+const char *call_word(const struct call *call, unsigned i)
 {
 	return i < call->count ? call->argument[i] : "";
 }
@@ -60,10 +51,10 @@ static int find_parent(struct fs *fs, const char *path, uint64_t *ret_parent, co
 }
 
 /* The inode of argument `i`. */
-static int find(const struct call *call, unsigned i, uint64_t *ret_ino)
+int call_find(const struct call *call, unsigned i, uint64_t *ret_ino)
 {
 	struct script_world *world = call->world;
-	const char *path = word(call, i), *name;
+	const char *path = call_word(call, i), *name;
 	struct fs_entry entry;
 	uint64_t parent;
 	int error;
@@ -90,12 +81,12 @@ static int find(const struct call *call, unsigned i, uint64_t *ret_ino)
 
 static int make(const struct call *call, mode_t mode)
 {
-	struct fs_make make = {.mode = mode, .target = S_ISLNK(mode) ? word(call, 2) : NULL};
+	struct fs_make make = {.mode = mode, .target = S_ISLNK(mode) ? call_word(call, 2) : NULL};
 	struct fs *fs = call->world->fs;
 	struct fs_entry entry;
 	const char *name;
 	uint64_t parent;
-	int error = find_parent(fs, word(call, 1), &parent, &name);
+	int error = find_parent(fs, call_word(call, 1), &parent, &name);
 
 	if (error == 0)
 		error = fs_make(fs, parent, name, &make, &cred, &entry);
@@ -142,10 +133,10 @@ static int run_link(const struct call *call)
 	struct fs_entry entry;
 	uint64_t ino, parent;
 	const char *name;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 
 	if (error == 0)
-		error = find_parent(fs, word(call, 2), &parent, &name);
+		error = find_parent(fs, call_word(call, 2), &parent, &name);
 	if (error == 0)
 		error = fs_link(fs, ino, parent, name, &entry);
 	if (error == 0)
@@ -156,13 +147,13 @@ static int run_link(const struct call *call)
 static int run_rename(const struct call *call)
 {
 	struct fs *fs = call->world->fs;
-	const char *name, *new_name, *how = word(call, 3);
+	const char *name, *new_name, *how = call_word(call, 3);
 	unsigned flags = how[0] == 'x' ? RENAME_EXCHANGE : how[0] == 'n' ? RENAME_NOREPLACE : 0;
 	uint64_t parent, new_parent;
-	int error = find_parent(fs, word(call, 1), &parent, &name);
+	int error = find_parent(fs, call_word(call, 1), &parent, &name);
 
 	if (error == 0)
-		error = find_parent(fs, word(call, 2), &new_parent, &new_name);
+		error = find_parent(fs, call_word(call, 2), &new_parent, &new_name);
 	return error != 0 ? error : fs_rename(fs, parent, name, new_parent, new_name, flags);
 }
 
@@ -170,7 +161,7 @@ static int run_unlink(const struct call *call)
 {
 	const char *name;
 	uint64_t parent;
-	int error = find_parent(call->world->fs, word(call, 1), &parent, &name);
+	int error = find_parent(call->world->fs, call_word(call, 1), &parent, &name);
 
 	return error != 0 ? error : fs_unlink(call->world->fs, parent, name);
 }
@@ -179,7 +170,7 @@ static int run_rmdir(const struct call *call)
 {
 	const char *name;
 	uint64_t parent;
-	int error = find_parent(call->world->fs, word(call, 1), &parent, &name);
+	int error = find_parent(call->world->fs, call_word(call, 1), &parent, &name);
 
 	return error != 0 ? error : fs_rmdir(call->world->fs, parent, name);
 }
@@ -190,18 +181,18 @@ static int run_hold(const struct call *call)
 	struct fs_entry entry;
 	const char *name;
 	uint64_t parent;
-	int error = find_parent(fs, word(call, 1), &parent, &name);
+	int error = find_parent(fs, call_word(call, 1), &parent, &name);
 
 	if (error == 0)
 		error = fs_lookup(fs, parent, name, &entry);
 	if (error == 0)
-		call->world->held[number(call, 2) != 0] = entry.ino;
+		call->world->held[call_number(call, 2) != 0] = entry.ino;
 	return error;
 }
 
 static int run_drop(const struct call *call)
 {
-	uint64_t *held = &call->world->held[number(call, 1) != 0];
+	uint64_t *held = &call->world->held[call_number(call, 1) != 0];
 
 	fs_forget(call->world->fs, *held, 1);
 	*held = 0;
@@ -225,7 +216,7 @@ static unsigned char *bytes_of(unsigned seed, uint64_t offset, uint64_t length)
 }
 
 /* Whatever is in the way of a pin, the policy decides at once: nothing is parked. */
-static void never_resumed(struct fs_wait *wait)
+void call_never_resumed(struct fs_wait *wait)
 {
 	(void)wait;
 	abort();
@@ -235,7 +226,7 @@ static struct fs_wait *wait_of(struct fs *fs)
 {
 	static struct fs_wait wait;
 
-	fs_wait_init(fs, &wait, 0, never_resumed);
+	fs_wait_init(fs, &wait, 0, call_never_resumed);
 	fs_wait_never(&wait);
 	return &wait;
 }
@@ -243,13 +234,13 @@ static struct fs_wait *wait_of(struct fs *fs)
 static int run_write(const struct call *call)
 {
 	struct fs *fs = call->world->fs;
-	uint64_t ino, offset = number(call, 2), length = number(call, 3);
-	int error = find(call, 1, &ino);
+	uint64_t ino, offset = call_number(call, 2), length = call_number(call, 3);
+	int error = call_find(call, 1, &ino);
 	ssize_t done;
 
 	if (error != 0)
 		return error;
-	done = fs_write(fs, ino, bytes_of((unsigned)number(call, 4), offset, length), length, (off_t)offset,
+	done = fs_write(fs, ino, bytes_of((unsigned)call_number(call, 4), offset, length), length, (off_t)offset,
 			wait_of(fs));
 	return done < 0 ? (int)done : (uint64_t)done == length ? 0 : -ENOSPC;
 }
@@ -257,9 +248,9 @@ static int run_write(const struct call *call)
 static int run_append(const struct call *call)
 {
 	struct stat attr;
-	uint64_t ino, length = number(call, 2);
+	uint64_t ino, length = call_number(call, 2);
 	struct fs *fs = call->world->fs;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 	ssize_t done;
 
 	if (error == 0)
@@ -272,10 +263,10 @@ static int run_append(const struct call *call)
 
 static int run_truncate(const struct call *call)
 {
-	struct fs_setattr changes = {.valid = FS_SET_SIZE, .attr.st_size = (off_t)number(call, 2)};
+	struct fs_setattr changes = {.valid = FS_SET_SIZE, .attr.st_size = (off_t)call_number(call, 2)};
 	struct stat attr;
 	uint64_t ino;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 
 	return error != 0 ? error : fs_setattr(call->world->fs, ino, &changes, wait_of(call->world->fs), &attr);
 }
@@ -294,12 +285,12 @@ static int run_fallocate(const struct call *call)
 	};
 	struct fs *fs = call->world->fs;
 	uint64_t ino;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 
 	for (size_t i = 0; error == 0 && i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (strcmp(word(call, 2), modes[i].name) == 0)
-			return fs_fallocate(fs, ino, modes[i].mode, (off_t)number(call, 3), (off_t)number(call, 4),
-					    wait_of(fs));
+		if (strcmp(call_word(call, 2), modes[i].name) == 0)
+			return fs_fallocate(fs, ino, modes[i].mode, (off_t)call_number(call, 3),
+					    (off_t)call_number(call, 4), wait_of(fs));
 	}
 	return error != 0 ? error : -ENOSYS;
 }
@@ -308,15 +299,15 @@ static int run_copy(const struct call *call)
 {
 	struct fs *fs = call->world->fs;
 	uint64_t from, to;
-	int error = find(call, 1, &from);
+	int error = call_find(call, 1, &from);
 	ssize_t done;
 
 	if (error == 0)
-		error = find(call, 3, &to);
+		error = call_find(call, 3, &to);
 	if (error != 0)
 		return error;
-	done = fs_copy_range(fs, from, (off_t)number(call, 2), to, (off_t)number(call, 4), number(call, 5),
-			     wait_of(fs));
+	done = fs_copy_range(fs, from, (off_t)call_number(call, 2), to, (off_t)call_number(call, 4),
+			     call_number(call, 5), wait_of(fs));
 	return done < 0 ? (int)done : 0;
 }
 
@@ -325,7 +316,7 @@ static int run_fragment(const struct call *call)
 {
 	static const struct call other_call = {.text = ""};
 	struct call other = other_call;
-	uint64_t blocks = number(call, 2);
+	uint64_t blocks = call_number(call, 2);
 	struct fs *fs = call->world->fs;
 	uint64_t ino, other_ino;
 	int error = run_create(call);
@@ -336,9 +327,9 @@ static int run_fragment(const struct call *call)
 	if (error == 0)
 		error = run_create(&other);
 	if (error == 0)
-		error = find(call, 1, &ino);
+		error = call_find(call, 1, &ino);
 	if (error == 0)
-		error = find(&other, 1, &other_ino);
+		error = call_find(&other, 1, &other_ino);
 	for (uint64_t i = 0; error == 0 && i < blocks; i++) {
 		off_t at = (off_t)(i * FMT_BLOCK_SIZE);
 
@@ -365,7 +356,7 @@ static int run_soil(const struct call *call)
 	memset(bytes, 0xee, FMT_BLOCK_SIZE);
 	error = run_create(&file);
 	if (error == 0)
-		error = find(&file, 1, &ino);
+		error = call_find(&file, 1, &ino);
 	for (off_t at = 0; error == 0 && fs_write(fs, ino, bytes, FMT_BLOCK_SIZE, at, NULL) == FMT_BLOCK_SIZE;
 	     at += FMT_BLOCK_SIZE)
 		;
@@ -377,10 +368,10 @@ static int run_soil(const struct call *call)
 
 static int run_chmod(const struct call *call)
 {
-	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME, .attr.st_mode = (mode_t)number(call, 2)};
+	struct fs_setattr changes = {.valid = FS_SET_MODE | FS_SET_CTIME, .attr.st_mode = (mode_t)call_number(call, 2)};
 	struct stat attr;
 	uint64_t ino;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 
 	if (error == 0)
 		error = fs_getattr(call->world->fs, ino, &attr);
@@ -393,20 +384,20 @@ static int run_chmod(const struct call *call)
 
 static int run_setxattr(const struct call *call)
 {
-	uint64_t ino, length = number(call, 3);
-	int error = find(call, 1, &ino);
+	uint64_t ino, length = call_number(call, 3);
+	int error = call_find(call, 1, &ino);
 
 	return error != 0 ? error
-			  : fs_setxattr(call->world->fs, ino, word(call, 2),
-					bytes_of((unsigned)number(call, 4), 0, length), length, 0);
+			  : fs_setxattr(call->world->fs, ino, call_word(call, 2),
+					bytes_of((unsigned)call_number(call, 4), 0, length), length, 0);
 }
 
 static int run_removexattr(const struct call *call)
 {
 	uint64_t ino;
-	int error = find(call, 1, &ino);
+	int error = call_find(call, 1, &ino);
 
-	return error != 0 ? error : fs_removexattr(call->world->fs, ino, word(call, 2));
+	return error != 0 ? error : fs_removexattr(call->world->fs, ino, call_word(call, 2));
 }
 
 /* ---- The pool ---- */
@@ -443,144 +434,6 @@ uint64_t script_blocks_free(struct fs *fs)
 
 	fs_get_stats(fs, &stats);
 	return stats.blocks_free;
-}
-
-/* ---- Pins ---- */
-
-static void no_event(void *data, const struct pin_event *event)
-{
-	(void)data;
-	(void)event;
-}
-
-static void no_death(void *data)
-{
-	(void)data;
-}
-
-const struct fs_holder_ops script_holder_ops = {.event = no_event, .dead = no_death};
-
-static int run_session(const struct call *call)
-{
-	struct script_world *world = call->world;
-	struct process_identity process;
-	int pidfd;
-	int error = process_identify(world->process, &process, &pidfd);
-
-	if (error == 0)
-		error = fs_holder_open(world->fs, &process, pidfd, 1000, 100, &script_holder_ops, world,
-				       &world->holder);
-	if (error != 0)
-		return error;
-	memcpy(world->cookie, fs_holder_cookie(world->holder), sizeof(world->cookie));
-	world->session = true;
-	return 0;
-}
-
-static int generation_of(struct fs *fs, uint64_t ino, uint32_t *ret_generation)
-{
-	struct fs_inode *inode;
-	int error = fs_inode_get(fs, ino, &inode);
-
-	if (error != 0)
-		return error;
-	*ret_generation = inode->media->generation;
-	fs_inode_put(fs, inode);
-	return 0;
-}
-
-static int run_pin(const struct call *call)
-{
-	struct script_world *world = call->world;
-	struct script_pin *pin = &world->pin[number(call, 1) % SCRIPT_PINS];
-	static struct fs_pin_request request;
-	size_t total;
-	ssize_t count;
-	int error;
-
-	request = (struct fs_pin_request){.holder = world->holder, .path = "a file"};
-	request.offset = number(call, 3);
-	request.length = number(call, 4);
-	request.flags = (strchr(word(call, 5), 'w') != NULL ? PIN_FLAG_WRITE : 0) |
-			(strchr(word(call, 5), 'e') != NULL ? PIN_FLAG_EXTEND : 0) |
-			(strchr(word(call, 5), 'c') != NULL ? FS_PIN_CONTIGUOUS : 0);
-	error = find(call, 2, &request.ino);
-	if (error == 0)
-		error = generation_of(world->fs, request.ino, &request.generation);
-	if (error != 0)
-		return error;
-	fs_wait_init(world->fs, &request.wait, 0, never_resumed);
-	error = fs_pin(world->fs, &request);
-	if (error != 0)
-		return error;
-	count = fs_pin_extents(world->fs, world->holder, request.ret_id, 0, pin->extent, SCRIPT_EXTENTS, &total);
-	if (count < 0 || (size_t)count != total)
-		return -E2BIG;
-	pin->id = request.ret_id;
-	pin->ino = request.ino;
-	pin->extents = (uint32_t)count;
-	return 0;
-}
-
-/* The holder stores, as a process beside the daemon does: through the part; and makes it durable. */
-static int run_store(const struct call *call)
-{
-	struct script_world *world = call->world;
-	const struct script_pin *pin = &world->pin[number(call, 1) % SCRIPT_PINS];
-	uint64_t start = number(call, 2), end = start + number(call, 3);
-
-	for (uint32_t i = 0; i < pin->extents; i++) {
-		const struct fs_pin_extent *extent = &pin->extent[i];
-		unsigned char *base = world->fs->part[extent->part]->base + extent->part_offset;
-
-		for (uint64_t at = start; at < end; at++) {
-			if (at >= extent->offset && at - extent->offset < extent->length)
-				base[at - extent->offset] = script_byte((unsigned)number(call, 4), at);
-		}
-		pmem_flush(base, extent->length);
-	}
-	pmem_drain();
-	return 0;
-}
-
-static int run_commit(const struct call *call)
-{
-	struct script_world *world = call->world;
-	static struct fs_commit_request request;
-
-	request = (struct fs_commit_request){.holder = world->holder};
-	request.pin = world->pin[number(call, 1) % SCRIPT_PINS].id;
-	request.offset = number(call, 2);
-	request.length = number(call, 3);
-	fs_wait_init(world->fs, &request.wait, 0, never_resumed);
-	return fs_commit(world->fs, &request);
-}
-
-static int run_unpin(const struct call *call)
-{
-	struct script_world *world = call->world;
-
-	return fs_unpin(world->fs, world->holder, world->pin[number(call, 1) % SCRIPT_PINS].id);
-}
-
-static int run_goodbye(const struct call *call)
-{
-	fs_holder_close(call->world->fs, call->world->holder);
-	call->world->holder = NULL;
-	return 0;
-}
-
-static int run_reap(const struct call *call)
-{
-	(void)fs_reaper_flush(call->world->fs);
-	return 0;
-}
-
-static int run_mend(const struct call *call)
-{
-	uint64_t ino = call->world->pin[number(call, 1) % SCRIPT_PINS].ino;
-
-	return fs_mend_tail(call->world->fs, ino);
 }
 
 /* ---- All of them ---- */
