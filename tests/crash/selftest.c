@@ -62,7 +62,7 @@ static int report(const char *name, const struct count *count)
 
 int selftest(const char *scratch)
 {
-	static const char *const names[] = {"write-extend", "evict-small", "truncate-intent", "rename_file"};
+	static const char *const names[] = {"append", "evict-small", "rename_file"};
 	static const struct {
 		const char *name;
 		enum shim_fault fault;
