@@ -75,7 +75,7 @@ static size_t room(const struct tree *tree, const unsigned char *at)
 static int read_xattrs(struct reader *reader, struct node *node)
 {
 	char list[4096];
-	ssize_t length = fs_listxattr(reader->fs, node->attr.ino, list, sizeof(list));
+	ssize_t length = fs_listxattr(reader->fs, node->attr.ino, true, list, sizeof(list));
 	unsigned char *at = node->bytes;
 
 	if (length < 0)
