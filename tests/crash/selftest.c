@@ -77,7 +77,7 @@ static const struct class
 	{"lost-flush", SHIM_LOSE_FLUSH, {"append", "evict-small", "rename_file", NULL}},
 	{"lost-fence", SHIM_LOSE_FENCE, {"append", "evict-small", "rename_file", NULL}},
 	{"swapped", SHIM_SWAP, {"append", "evict-small", "rename_file", NULL}},
-	{"freed-early", SHIM_SOUND, {"evict-small", "rename_file", "truncate_0", NULL}},
+	{"freed-early", SHIM_SOUND, {"truncate_0", "truncate-up-down", NULL}},
 };
 
 #define CLASSES (sizeof(classes) / sizeof(classes[0]))
