@@ -34,6 +34,7 @@ static const struct named all_named[] = {
 	{"rename-over-held", "create /f;create /g;write /g 0 9000 1;hold /g 0", "rename /f /g;append @0 5000;drop 0",
 	 false},
 	{"rename-over-large", "create /f;write /f 0 5000 1;fragment /g 50", "rename /f /g", false},
+	{"tmpfile", "soil", "tmpfile 0;write @0 0 9000 3;link @0 /t;drop 0;tmpfile 1;write @1 0 5000 4;drop 1", false},
 	{"rmdir-held", "mkdir /d;hold /d 0", "rmdir /d;drop 0", false},
 	{"rename-tree", "mkdir /a;mkdir /b;mkdir /a/c;create /a/c/x",
 	 "rename /a/c /b/c;rename /b/c/x /x;rename /a /b/c x", false},

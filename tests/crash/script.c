@@ -175,6 +175,17 @@ static int run_rmdir(const struct call *call)
 	return error != 0 ? error : fs_rmdir(call->world->fs, parent, name);
 }
 
+/* Held, without a name. */
+static int run_tmpfile(const struct call *call)
+{
+	struct fs_entry entry;
+	int error = fs_tmpfile(call->world->fs, FMT_INO_ROOT, 0644, 0, &cred, &entry);
+
+	if (error == 0)
+		call->world->held[call_number(call, 1) != 0] = entry.ino;
+	return error;
+}
+
 static int run_hold(const struct call *call)
 {
 	struct fs *fs = call->world->fs;
@@ -452,6 +463,7 @@ static const struct verb {
 	{"rename", run_rename, 0},
 	{"unlink", run_unlink, 0},
 	{"rmdir", run_rmdir, 0},
+	{"tmpfile", run_tmpfile, 0},
 	{"hold", run_hold, 0},
 	{"drop", run_drop, 0},
 	{"write", run_write, TREE_MIXED},
