@@ -313,6 +313,7 @@ static int verify_end(const struct verify *verify, struct script_world *world, c
 	if (tree_visit(tree, extend_file, &extend) != 0 || tree_visit(tree, remove_path, &extend) != 0)
 		return 1;
 	(void)fs_reaper_flush(world->fs);
+	fs_pool_drain(world->fs);
 	meta_space(world->fs->meta, &space);
 	if (script_blocks_free(world->fs) != verify->run->empty_blocks ||
 	    space.inodes_used != verify->run->empty_inodes || meta_limbo_blocks(world->fs->meta) != 0)
@@ -338,7 +339,9 @@ static int verify_mounted(const struct verify *verify, struct script_world *worl
 		failed = verify_others(verify, world, holder, &tree);
 	if (holder != NULL)
 		fs_holder_close(world->fs, holder);
+	/* No threads are started: what the reaper leaves to the pool is done here. */
 	(void)fs_reaper_flush(world->fs);
+	fs_pool_drain(world->fs);
 	if (failed == 0)
 		failed = verify_work(verify, world);
 	return failed != 0 ? failed : verify_end(verify, world, &tree);
