@@ -65,6 +65,9 @@ static bool pick(const struct options *options, uint64_t number, struct scenario
 	*ret_length = 0;
 	if (options->name_count > 0)
 		return number < options->name_count && scenario_find(options->names[number], ret_scenario);
+	/* Where time may be short, another one is first each day. */
+	if (options->seconds > 0 && number < named + single)
+		number = (number + options->seed) % (named + single);
 	if (number < named)
 		return scenario_named((unsigned)number, ret_scenario);
 	number -= named;
@@ -95,7 +98,8 @@ static void count(struct work *work, const struct cut *cut, const struct scenari
 	if (error == 0 && cut->failures == 0) {
 		atomic_fetch_add(&work->passed, 1);
 		if (length == 0)
-			printf("ok crash/%s (%llu images)\n", scenario->name, (unsigned long long)cut->images);
+			printf("ok crash/%s (%llu images%s)\n", scenario->name, (unsigned long long)cut->images,
+			       cut->deadline != 0 && cut_now() > cut->deadline ? ", then time was over" : "");
 	} else {
 		atomic_fetch_add(&work->failed, 1);
 		printf("not ok crash/%s (%llu of %llu images)\n", scenario->name, (unsigned long long)cut->failures,
@@ -175,8 +179,9 @@ static int run_all(const struct options *options)
 			printf("# %llu of %llu %s\n", (unsigned long long)work->done[i],
 			       (unsigned long long)scenario_generated_count(i), words[i]);
 	}
-	if (options->name_count == 0 && work->done[1] < scenario_generated_count(1))
-		printf("# time was over before every operation had its turn\n");
+	if (options->seconds > 0 && options->name_count == 0 &&
+	    work->next < named_count() + scenario_generated_count(1))
+		printf("# time was over before each scenario and each operation had its turn\n");
 	printf("# %llu images (and %llu that were the same), seed %llu\n", (unsigned long long)work->images,
 	       (unsigned long long)work->same, (unsigned long long)options->seed);
 	printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)work->passed,
