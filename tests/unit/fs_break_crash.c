@@ -2,40 +2,10 @@
  * The daemon dies in the middle of a detach: before each transaction of it, and inside of each. The next mount shows
  * the old file or the new one; what a living holder has pinned is as it was, and nobody's; what a dead one had is free.
  */
+#include "crash_points.h"
 #include "fs_break.h"
 
-#include <dlfcn.h>
-#include <libpmemobj.h>
 #include <sys/mman.h>
-
-/* The process ends at its n-th point: before a transaction begins, or with all of it done but the commit. */
-
-static unsigned points_left; /* 0: no crash */
-#define CRASHED 99
-
-static void point(void)
-{
-	if (points_left > 0 && --points_left == 0)
-		_exit(CRASHED);
-}
-
-int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
-{
-	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
-
-	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	point();
-	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
-}
-
-void pmemobj_tx_commit(void)
-{
-	void (*commit)(void);
-
-	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
-	point();
-	commit();
-}
 
 #define BLOCKS 200u
 #define START (BLOCK + 100)

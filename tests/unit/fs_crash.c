@@ -2,41 +2,11 @@
  * The data path of src/fs, cut off between its transactions and inside of them: the next mount shows the old state or
  * the new one, every block is accounted for, and what was promised is finished.
  */
+#include "crash_points.h"
 #include "fs_model.h"
 
-#include <dlfcn.h>
-#include <libpmemobj.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-/* The process ends at its n-th point: before a transaction begins, or with all of it done but the commit. */
-
-static unsigned points_left; /* 0: no crash */
-#define CRASHED 99
-
-static void point(void)
-{
-	if (points_left > 0 && --points_left == 0)
-		_exit(CRASHED);
-}
-
-int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
-{
-	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
-
-	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	point();
-	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
-}
-
-void pmemobj_tx_commit(void)
-{
-	void (*commit)(void);
-
-	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
-	point();
-	commit();
-}
 
 /* Fills the first blocks of a file whose every block is an extent of its own. */
 static void fragment(struct model *model, unsigned blocks)

@@ -2,41 +2,11 @@
  * Changes of names, cut off between transactions and inside of them: after the next mount all of it is there or
  * nothing, and no inode is left over.
  */
+#include "crash_points.h"
 #include "fs_pool.h"
 
-#include <dlfcn.h>
-#include <libpmemobj.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-/* The process ends at its n-th point: before a transaction begins, or with all of it done but the commit. */
-
-static unsigned points_left; /* 0: no crash */
-#define CRASHED 99
-
-static void point(void)
-{
-	if (points_left > 0 && --points_left == 0)
-		_exit(CRASHED);
-}
-
-int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
-{
-	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
-
-	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	point();
-	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
-}
-
-void pmemobj_tx_commit(void)
-{
-	void (*commit)(void);
-
-	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
-	point();
-	commit();
-}
 
 /* ---- What is cut off. The pool has /a with /a/file, and /b with /b/victim. ---- */
 

@@ -3,40 +3,10 @@
  * transactions. The next mount must count what a living process holds, keep limbo exactly, and free all of what the
  * dead have left.
  */
+#include "crash_points.h"
 #include "fs_pins.h"
 
-#include <dlfcn.h>
-#include <libpmemobj.h>
 #include <sys/mman.h>
-
-/* ---- The daemon dies at its n-th point: before a transaction begins, or with all of it done but the commit ---- */
-
-static unsigned points_left; /* 0: it lives */
-#define CRASHED 99
-
-static void point(void)
-{
-	if (points_left > 0 && --points_left == 0)
-		_exit(CRASHED);
-}
-
-int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
-{
-	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
-
-	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	point();
-	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
-}
-
-void pmemobj_tx_commit(void)
-{
-	void (*commit)(void);
-
-	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
-	point();
-	commit();
-}
 
 /* What the child tells of itself: in memory that both see. */
 struct shared {

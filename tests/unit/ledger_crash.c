@@ -2,46 +2,17 @@
  * Ledger and limbo, cut off before each transaction, inside of each, and at any moment: what was acknowledged is there,
  * of what was being done all or nothing, and what is left over is swept.
  */
+#include "crash_points.h"
 #include "base/lock.h"
 #include "check/check.h"
 #include "ledger_book.h"
 #include "meta/pool.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-/* ---- The process ends at its n-th point: before a transaction begins, or with all of it done but the commit ---- */
-
-static unsigned points_left; /* 0: no crash */
-#define CRASHED 99
-
-static void point(void)
-{
-	if (points_left > 0 && --points_left == 0)
-		_exit(CRASHED);
-}
-
-int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
-{
-	int (*begin)(PMEMobjpool * pop, jmp_buf env, ...);
-
-	*(void **)&begin = dlsym(RTLD_NEXT, "pmemobj_tx_begin");
-	point();
-	return begin(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
-}
-
-void pmemobj_tx_commit(void)
-{
-	void (*commit)(void);
-
-	*(void **)&commit = dlsym(RTLD_NEXT, "pmemobj_tx_commit");
-	point();
-	commit();
-}
 
 /* ---- A file whose blocks wander between it and limbo ---- */
 
