@@ -130,6 +130,36 @@ int tool_bad_option(const char *command, int code, char *const *argv)
 	return tool_wrong_use(command, "unknown option %s", argument);
 }
 
+bool tool_show_options(const char *command, const char *help, int argc, char **argv, bool *ret_json, int *ret_status)
+{
+	static const struct option long_options[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	int code;
+
+	*ret_json = false;
+	while ((code = getopt_long(argc, argv, ":jhV", long_options, NULL)) != -1) {
+		switch (code) {
+		case 'j':
+			*ret_json = true;
+			break;
+		case 'h':
+			*ret_status = tool_print(help);
+			return false;
+		case 'V':
+			*ret_status = tool_print_version();
+			return false;
+		default:
+			*ret_status = tool_bad_option(command, code, argv);
+			return false;
+		}
+	}
+	return true;
+}
+
 int tool_end_output(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout) && close(STDOUT_FILENO) == 0)

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -440,28 +439,11 @@ out:
 
 int tool_pins(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
-	};
-	bool json = false;
-	int code;
+	bool json;
+	int status;
 
-	while ((code = getopt_long(argc, argv, ":jhV", long_options, NULL)) != -1) {
-		switch (code) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			return tool_print(help_text);
-		case 'V':
-			return tool_print_version();
-		default:
-			return tool_bad_option("pins", code, argv);
-		}
-	}
+	if (!tool_show_options("pins", help_text, argc, argv, &json, &status))
+		return status;
 	if (argc - optind > 1)
 		return tool_wrong_use("pins", "needs at most one PATH, got %d arguments", argc - optind);
 	return list_pins(argv[optind], json);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -371,28 +370,11 @@ static int stat_mount(const char *path, bool json)
 
 int tool_stat(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
-	};
-	bool json = false;
-	int code;
+	bool json;
+	int status;
 
-	while ((code = getopt_long(argc, argv, ":jhV", long_options, NULL)) != -1) {
-		switch (code) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			return tool_print(help_text);
-		case 'V':
-			return tool_print_version();
-		default:
-			return tool_bad_option("stat", code, argv);
-		}
-	}
+	if (!tool_show_options("stat", help_text, argc, argv, &json, &status))
+		return status;
 	if (argc - optind != 1)
 		return tool_wrong_use("stat", "needs one MOUNTPOINT, got %d arguments", argc - optind);
 	return stat_mount(argv[optind], json);

@@ -22,6 +22,11 @@ int tool_pin(int argc, char **argv);
 int tool_wrong_use(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* For getopt_long(3) with a leading ':' in its short options: says what is wrong with the argument it stopped at. */
 int tool_bad_option(const char *command, int code, char *const *argv);
+/*
+ * Options of a command that shows something: --json, --help, --version. False: the command is over, with *ret_status.
+ * optind is then that of the first argument.
+ */
+bool tool_show_options(const char *command, const char *help, int argc, char **argv, bool *ret_json, int *ret_status);
 
 /* Prints to standard output and ends it: the exit status. */
 int tool_print(const char *text);

@@ -1,63 +1,13 @@
 /*
- * Breaks: every door by which blocks leave a file, or are written, against pins. Who waits, and what ends the wait;
- * what a detach leaves to the file, to the holder and to limbo; what want of space leaves alone.
+ * Breaks: every door by which blocks leave a file, against pins. Who waits, and what ends the wait; what a detach
+ * leaves to the file, to the holder and to limbo; what want of space leaves alone. Writers: fs_break_write.c.
  */
 #include "fs_break.h"
 
 #include <sys/prctl.h>
 
-#define NOW 0 /* a timeout: decided at once */
 #define PUNCH FALLOC_FL_PUNCH_HOLE
 #define ZERO FALLOC_FL_ZERO_RANGE
-
-/* A file of `blocks` blocks full of 0x11, all pinned, by one pin if `together`, else by one each; in one extent. */
-struct scene {
-	struct pool *pool;
-	struct fs *fs;
-	struct client client;
-	uint64_t ino;
-	uint64_t blocks;
-	uint64_t id; /* of the first pin; the others follow it */
-	unsigned char *memory; /* of the first block */
-	uint64_t free_blocks; /* with the file, before the break */
-};
-
-static void scene_pin(struct scene *scene, uint64_t first, uint64_t blocks, uint32_t flags, uint64_t *ret_id)
-{
-	assert_int_equal(pin_range(&scene->client, scene->ino, first * BLOCK, blocks * BLOCK, flags, ret_id), 0);
-}
-
-/* `every`: 0: one pin; else each such block has its own. */
-static void scene_begin(struct scene *scene, struct pool *pool, uint64_t blocks, unsigned every)
-{
-	uint64_t id;
-
-	*scene = (struct scene){.pool = pool, .fs = pool->fs, .blocks = blocks};
-	scene->ino = file_make(pool, "scene");
-	client_open(&scene->client, pool->fs);
-	pool_soil(pool);
-	/* One extent: preallocated at once. */
-	assert_int_equal(fs_fallocate(pool->fs, scene->ino, 0, 0, (off_t)(blocks * BLOCK), NULL), 0);
-	file_fill(pool, scene->ino, 0, blocks * BLOCK, 0x11);
-	if (every == 0)
-		scene_pin(scene, 0, blocks, PIN_FLAG_WRITE, &scene->id);
-	for (uint64_t i = 0; every > 0 && i < blocks; i += every)
-		scene_pin(scene, i, 1, PIN_FLAG_WRITE, i == 0 ? &scene->id : &id);
-	scene->memory = pinned_byte(&scene->client, scene->id, 0);
-	scene->free_blocks = blocks_free(pool);
-}
-
-static void scene_end(struct scene *scene)
-{
-	client_close(&scene->client);
-	settle(scene->fs);
-	assert_int_equal(limbo(scene->pool), 0);
-	assert_int_equal(blocks_free(scene->pool),
-			 scene->free_blocks + scene->blocks - allocated(scene->pool, scene->ino));
-	assert_int_equal(pins_of(scene->fs).canaries, 0);
-	assert_int_equal(pins_of(scene->fs).waiting, 0);
-	file_remove(scene->pool, "scene", scene->ino);
-}
 
 /* The whole pool is in use. */
 static uint64_t pool_fill(struct pool *pool)
@@ -591,212 +541,6 @@ static void test_evict_dropped(void **state)
 	assert_int_equal(blocks_free(pool), scene.free_blocks + 600);
 }
 
-/* ---- Writers ---- */
-
-/* Somebody else than this process. */
-static pid_t other_process(void)
-{
-	pid_t child = fork();
-
-	if (child == 0) {
-		/* Also if the test fails, and does not come to the end of it. */
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
-	assert_true(child > 0);
-	return child;
-}
-
-static void other_process_end(pid_t child)
-{
-	assert_int_equal(kill(child, SIGKILL), 0);
-	assert_int_equal(waitpid(child, NULL, 0), child);
-}
-
-static void test_exclusive(void **state)
-{
-	static unsigned char bytes[4 * BLOCK];
-	struct pool *pool = *state;
-	pid_t child = other_process();
-	struct scene scene;
-	struct door door;
-	uint64_t id;
-
-	memset(bytes, 0x22, sizeof(bytes));
-	set_policy(pool->fs, PIN_FOREVER, true, UINT64_MAX);
-	scene_begin(&scene, pool, 8, 0);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, scene.id), 0);
-	scene_pin(&scene, 2, 4, PIN_FLAG_WRITE | PIN_FLAG_EXCLUSIVE, &id);
-	/* Beside it, and by the holder's own process. */
-	file_fill(pool, scene.ino, 0, 2 * BLOCK, 0x22);
-	file_fill(pool, scene.ino, 6 * BLOCK, 2 * BLOCK, 0x22);
-	door = door_write(scene.fs, scene.ino, bytes, 2 * BLOCK, BLOCK);
-	assert_int_equal(door_begin_as(&door, gettid()), BLOCK);
-	assert_true(file_has(pool, scene.ino, 0, 3 * BLOCK, 0x22));
-	/* The kernel's write-back, on behalf of nobody knows whom. */
-	assert_int_equal(fs_write_back(scene.fs, scene.ino, bytes, 1, 6 * BLOCK - 1, true), -EIO);
-	event_await(&scene.client.heard[PIN_EVENT_CONFLICT], 1);
-	assert_int_equal(fs_write_back(scene.fs, scene.ino, bytes, 1, 6 * BLOCK, true), 1);
-	/* Others wait, the whole of their write. */
-	door = door_write(scene.fs, scene.ino, bytes, BLOCK, 4 * BLOCK);
-	assert_int_equal(door_begin_as(&door, child), -EINPROGRESS);
-	event_await(&scene.client.heard[PIN_EVENT_RECALL], 1);
-	assert_int_equal(scene.client.last[PIN_EVENT_RECALL].reason, PIN_WRITE);
-	assert_true(file_has(pool, scene.ino, 3 * BLOCK, 3 * BLOCK, 0x11));
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, id), 0);
-	assert_int_equal(door_await(&door), 4 * BLOCK);
-	assert_true(file_has(pool, scene.ino, 0, 5 * BLOCK, 0x22));
-	other_process_end(child);
-	scene_end(&scene);
-}
-
-/* At the timeout the pin stays, and is exclusive no more. */
-static void test_exclusive_lost(void **state)
-{
-	struct pool *pool = *state;
-	struct scene scene;
-	struct door door;
-	uint64_t id;
-
-	scene_begin(&scene, pool, 8, 0);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, scene.id), 0);
-	scene_pin(&scene, 2, 4, PIN_FLAG_WRITE | PIN_FLAG_EXCLUSIVE, &id);
-	set_policy(pool->fs, NOW, false, UINT64_MAX);
-	door = door_write(scene.fs, scene.ino, "x", 2 * BLOCK, 1);
-	assert_int_equal(door_pass(&door), -EBUSY);
-	assert_true(file_has(pool, scene.ino, 0, 8 * BLOCK, 0x11));
-	set_policy(pool->fs, NOW, true, UINT64_MAX);
-	assert_int_equal(door_pass(&door), 1);
-	event_await(&scene.client.heard[PIN_EVENT_DETACHED], 1);
-	assert_int_equal(scene.client.last[PIN_EVENT_DETACHED].reason, PIN_WRITE);
-	assert_int_equal(limbo(pool), 0);
-	assert_int_equal(*pinned_byte(&scene.client, id, 2 * BLOCK), 'x');
-	assert_int_equal(fs_write_back(scene.fs, scene.ino, "y", 1, 2 * BLOCK, true), 1);
-	scene_end(&scene);
-}
-
-static void test_copy(void **state)
-{
-	struct pool *pool = *state;
-	uint64_t from = file_make(pool, "from");
-	struct scene scene;
-	struct door door;
-	uint64_t id;
-
-	set_policy(pool->fs, PIN_FOREVER, true, UINT64_MAX);
-	file_fill(pool, from, 0, 600 * BLOCK, 0x22);
-	scene_begin(&scene, pool, 600, 0);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, scene.id), 0);
-	/* Beyond the first step: nothing is copied before all of it is free to. */
-	scene_pin(&scene, 500, 1, PIN_FLAG_WRITE | PIN_FLAG_EXCLUSIVE, &id);
-	door = door_copy(scene.fs, from, scene.ino, 0, 600 * BLOCK);
-	assert_int_equal(door_run(&door, NULL), -EAGAIN);
-	assert_int_equal(door_begin(&door), -EINPROGRESS);
-	assert_true(file_has(pool, scene.ino, 0, 600 * BLOCK, 0x11));
-	fs_wait_interrupt(scene.fs, &door.wait);
-	assert_int_equal(door_await(&door), -EINTR);
-	assert_true(file_has(pool, scene.ino, 0, 600 * BLOCK, 0x11));
-	/* Its source is nobody's concern. */
-	door = door_copy(scene.fs, scene.ino, from, 0, 600 * BLOCK);
-	assert_int_equal(door_run(&door, NULL), 600 * BLOCK);
-	assert_true(file_has(pool, from, 0, 600 * BLOCK, 0x11));
-	door = door_copy(scene.fs, from, scene.ino, 0, 600 * BLOCK);
-	assert_int_equal(door_begin(&door), -EINPROGRESS);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, id), 0);
-	assert_int_equal(door_await(&door), 600 * BLOCK);
-	scene_end(&scene);
-	file_remove(pool, "from", from);
-}
-
-/* ---- Growth ---- */
-
-/* Others grow a file into what a holder has stored and not committed. */
-static void test_growth(void **state)
-{
-	struct pool *pool = *state;
-	uint64_t ino = file_make(pool, "file");
-	struct client client;
-	unsigned char *memory;
-	uint64_t id;
-
-	client_open(&client, pool->fs);
-	pool_soil(pool);
-	file_fill(pool, ino, 0, 100, 0x11);
-	assert_int_equal(fs_fallocate(pool->fs, ino, FALLOC_FL_KEEP_SIZE, 0, 4 * BLOCK, NULL), 0);
-	assert_int_equal(pin_range(&client, ino, 0, 4 * BLOCK, PIN_FLAG_WRITE | PIN_FLAG_EXTEND, &id), 0);
-	memory = pinned_byte(&client, id, 0);
-	assert_true(is_filled(memory + 100, 4 * BLOCK - 100, 0));
-	memset(memory + 100, 0x77, 4 * BLOCK - 100);
-	file_fill(pool, ino, BLOCK + 200, 10, 0x22);
-	/* The gap, pinned or not; then the write; the rest of a pinned block stays as it is. */
-	assert_true(file_has(pool, ino, 100, BLOCK + 100, 0));
-	assert_true(is_filled(memory + 100, BLOCK + 100, 0));
-	assert_true(is_filled(memory + BLOCK + 200, 10, 0x22));
-	assert_true(is_filled(memory + BLOCK + 210, 3 * BLOCK - 210, 0x77));
-	/* Growth again: what is written is zeroed up to its block's end, what is not shows as zeros. */
-	assert_int_equal(file_resize(pool->fs, ino, 3 * BLOCK), 0);
-	assert_true(file_has(pool, ino, BLOCK + 210, 2 * BLOCK - 210, 0));
-	assert_true(is_filled(memory + BLOCK + 210, BLOCK - 210, 0));
-	assert_true(is_filled(memory + 2 * BLOCK, 2 * BLOCK, 0x77));
-	/* Inside of the file, into a block that nobody has committed: the rest is the holder's. */
-	file_fill(pool, ino, 2 * BLOCK + 10, 10, 0x22);
-	assert_true(is_filled(memory + 2 * BLOCK, 10, 0x77));
-	assert_true(is_filled(memory + 2 * BLOCK + 20, BLOCK - 20, 0x77));
-	client_close(&client);
-	settle(pool->fs);
-	file_remove(pool, "file", ino);
-}
-
-/* The last pin of a partly used block leaves zeros behind the end. */
-static void test_mend(void **state)
-{
-	struct pool *pool = *state;
-	struct scene scene;
-	uint64_t id;
-
-	scene_begin(&scene, pool, 2, 0);
-	assert_int_equal(file_resize(scene.fs, scene.ino, BLOCK + 100), -EAGAIN);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, scene.id), 0);
-	assert_int_equal(file_resize(scene.fs, scene.ino, BLOCK + 100), 0);
-	assert_int_equal(pin_range(&scene.client, scene.ino, BLOCK, 100, PIN_FLAG_WRITE, &id), 0);
-	memset(scene.memory + BLOCK, 0x77, BLOCK);
-	/* Pinned: what a failed write, a mend or the mount would clear stays. */
-	assert_int_equal(fs_mend_tail(scene.fs, scene.ino), 0);
-	assert_true(is_filled(scene.memory + BLOCK, BLOCK, 0x77));
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, id), 0);
-	assert_int_equal(fs_mend_tail(scene.fs, scene.ino), 0);
-	assert_true(is_filled(scene.memory + BLOCK, 100, 0x77));
-	assert_true(is_filled(scene.memory + BLOCK + 100, BLOCK - 100, 0));
-	scene_end(&scene);
-	assert_int_equal(fs_mend_tail(scene.fs, 123456), 0);
-}
-
-/* Whoever is the last, a writer or not: it is another one's stores that are left. */
-static void test_mend_after_reader(void **state)
-{
-	struct pool *pool = *state;
-	uint64_t reader, writer;
-	struct scene scene;
-
-	scene_begin(&scene, pool, 2, 0);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, scene.id), 0);
-	assert_int_equal(file_resize(scene.fs, scene.ino, BLOCK + 100), 0);
-	assert_int_equal(pin_range(&scene.client, scene.ino, BLOCK, 100, PIN_FLAG_WRITE, &writer), 0);
-	assert_int_equal(pin_range(&scene.client, scene.ino, BLOCK, 100, 0, &reader), 0);
-	memset(scene.memory + BLOCK, 0x77, BLOCK);
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, writer), 0);
-	settle(scene.fs);
-	fs_pool_drain(scene.fs);
-	assert_true(is_filled(scene.memory + BLOCK, BLOCK, 0x77));
-	assert_int_equal(fs_unpin(scene.fs, scene.client.holder, reader), 0);
-	settle(scene.fs);
-	fs_pool_drain(scene.fs);
-	assert_true(is_filled(scene.memory + BLOCK, 100, 0x77));
-	assert_true(is_filled(scene.memory + BLOCK + 100, BLOCK - 100, 0));
-	scene_end(&scene);
-}
-
 /* ---- The canary ---- */
 
 static void test_canary(void **state)
@@ -826,14 +570,14 @@ static void test_canary(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_THREADS(test_waits),      ALONE(test_elsewhere),	     WITH_THREADS(test_gives_up),
-		WITH_THREADS(test_many_wait),  ALONE(test_detach_truncate),  ALONE(test_detach_fallocate),
-		ALONE(test_detach_small),      ALONE(test_detach_pieces),    ALONE(test_detach_behind),
-		ALONE(test_detach_parts),      ALONE(test_no_space),	     ALONE(test_no_space_for_both),
-		ALONE(test_reaps_for_space),   ALONE(test_reaps_for_edges),  ALONE(test_evict),
-		ALONE(test_evict_dropped),     WITH_THREADS(test_exclusive), ALONE(test_exclusive_lost),
-		WITH_THREADS(test_copy),       ALONE(test_growth),	     ALONE(test_mend),
-		ALONE(test_mend_after_reader), ALONE(test_canary),
+		WITH_THREADS(test_waits),     ALONE(test_elsewhere),	   WITH_THREADS(test_gives_up),
+		WITH_THREADS(test_many_wait), ALONE(test_detach_truncate), ALONE(test_detach_fallocate),
+		ALONE(test_detach_small),     ALONE(test_detach_pieces),   ALONE(test_detach_behind),
+		ALONE(test_detach_parts),     ALONE(test_no_space),	   ALONE(test_no_space_for_both),
+		ALONE(test_reaps_for_space),  ALONE(test_reaps_for_edges), ALONE(test_evict),
+		ALONE(test_evict_dropped),
+
+		ALONE(test_canary),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,4 +139,57 @@ static inline uint64_t inodes_used(struct pool *pool)
 	return space.inodes_used;
 }
 
+/* ---- A pinned file ---- */
+
+#define NOW 0 /* a timeout: decided at once */
+
+/* A file of `blocks` blocks full of 0x11, all pinned, by one pin if `together`, else by one each; in one extent. */
+struct scene {
+	struct pool *pool;
+	struct fs *fs;
+	struct client client;
+	uint64_t ino;
+	uint64_t blocks;
+	uint64_t id; /* of the first pin; the others follow it */
+	unsigned char *memory; /* of the first block */
+	uint64_t free_blocks; /* with the file, before the break */
+};
+
+static inline void scene_pin(struct scene *scene, uint64_t first, uint64_t blocks, uint32_t flags, uint64_t *ret_id)
+{
+	assert_int_equal(pin_range(&scene->client, scene->ino, first * BLOCK, blocks * BLOCK, flags, ret_id), 0);
+}
+
+/* `every`: 0: one pin; else each such block has its own. */
+static inline void scene_begin(struct scene *scene, struct pool *pool, uint64_t blocks, unsigned every)
+{
+	uint64_t id;
+
+	*scene = (struct scene){.pool = pool, .fs = pool->fs, .blocks = blocks};
+	scene->ino = file_make(pool, "scene");
+	client_open(&scene->client, pool->fs);
+	pool_soil(pool);
+	/* One extent: preallocated at once. */
+	assert_int_equal(fs_fallocate(pool->fs, scene->ino, 0, 0, (off_t)(blocks * BLOCK), NULL), 0);
+	file_fill(pool, scene->ino, 0, blocks * BLOCK, 0x11);
+	if (every == 0)
+		scene_pin(scene, 0, blocks, PIN_FLAG_WRITE, &scene->id);
+	for (uint64_t i = 0; every > 0 && i < blocks; i += every)
+		scene_pin(scene, i, 1, PIN_FLAG_WRITE, i == 0 ? &scene->id : &id);
+	scene->memory = pinned_byte(&scene->client, scene->id, 0);
+	scene->free_blocks = blocks_free(pool);
+}
+
+static inline void scene_end(struct scene *scene)
+{
+	client_close(&scene->client);
+	settle(scene->fs);
+	assert_int_equal(limbo(scene->pool), 0);
+	assert_int_equal(blocks_free(scene->pool),
+			 scene->free_blocks + scene->blocks - allocated(scene->pool, scene->ino));
+	assert_int_equal(pins_of(scene->fs).canaries, 0);
+	assert_int_equal(pins_of(scene->fs).waiting, 0);
+	file_remove(scene->pool, "scene", scene->ino);
+}
+
 #endif
