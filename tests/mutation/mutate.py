@@ -78,10 +78,16 @@ def program(test):
     return f'tests/unit/unit-{test}'
 
 
+def scratch_folder():
+    """For what a test that is broken off leaves behind: on tmpfs, as the tests would choose it."""
+    base = os.environ.get('TMPDIR') or ('/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
+    return tempfile.TemporaryDirectory(prefix='mutation.', dir=base)
+
+
 def execute(path, seconds):
     """Exit status (None: it hangs) and output of a test program, in a group of its own that does not outlive it."""
-    environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT='TAP')
-    with tempfile.TemporaryFile() as output:
+    with scratch_folder() as scratch, tempfile.TemporaryFile() as output:
+        environment = dict(os.environ, CMOCKA_MESSAGE_OUTPUT='TAP', TMPDIR=scratch)
         child = subprocess.Popen([path], env=environment, stdin=subprocess.DEVNULL, stdout=output,
                                  stderr=subprocess.STDOUT, start_new_session=True)
         try:
