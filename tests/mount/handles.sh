@@ -53,28 +53,4 @@ case_connectable() {
 	pool_finish
 }
 
-# Through the kernel's NFS server: the mount has no device number of its own, so the export needs an fsid.
-case_nfs() {
-	grep -qw nfsd /proc/filesystems || modprobe nfsd 2>/dev/null || skip "this kernel has no NFS server (nfsd)"
-	need exportfs rpc.nfsd mount.nfs4
-	[[ $(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0) == 0 ]] || skip "an NFS server runs here: it is not ours to change"
-	pool_make 32M
-	pool_mount
-	echo served >"$MNT/file"
-	trap 'umount -l "$MT_CASE/nfs" 2>/dev/null; exportfs -u "127.0.0.1:$MNT"; rpc.nfsd 0' EXIT
-	exportfs -o rw,no_root_squash,insecure,fsid=4711 "127.0.0.1:$MNT"
-	rpc.nfsd 2 || skip "the NFS server does not start"
-	mkdir "$MT_CASE/nfs"
-	mount -t nfs4 "127.0.0.1:$MNT" "$MT_CASE/nfs"
-	grep -q served "$MT_CASE/nfs/file"
-	echo back >"$MT_CASE/nfs/new"
-	cold
-	grep -q back "$MNT/new"
-	grep -q served "$MT_CASE/nfs/file"
-	umount "$MT_CASE/nfs"
-	exportfs -u "127.0.0.1:$MNT"
-	rpc.nfsd 0
-	pool_finish
-}
-
 run_case "$@"

@@ -2,7 +2,8 @@
 
 crash.py round FOLDER LOG PID SEED   four writers work in FOLDER; PID is killed somewhere; LOG (outside of the pool, one
                                      line appended for each) says what was acknowledged before. PID shutdown-MODE: the
-                                     filesystem is shut down by ioctl instead
+                                     filesystem is shut down by ioctl instead; PID reset: the machine is reset, and each
+                                     writer has a log of its own, LOG.N
 crash.py verify FOLDER LOG           everything acknowledged is there, and nothing else but the step each writer was in
 
 Each writer appends checksummed records to a file of its own (fsync'd), makes files and renames them into place (the file
@@ -81,20 +82,29 @@ def write_durable(path, data):
     os.close(fd)
 
 
+def acknowledge(*words):
+    """To the log of this writer, if it has one: it is on another machine's disk when this returns. And on stdout."""
+    line = ' '.join(map(str, words)) + '\n'
+    if 'CRASH_LOG' in os.environ:
+        with open(os.environ['CRASH_LOG'], 'a', encoding='ascii') as file:
+            file.write(line)
+    print(line, end='', flush=True)
+
+
 def resume(folder):
     """Tidies up what the step that was interrupted left, and says what is there."""
     for name in os.listdir(folder + '/files'):
         if name.endswith('.new'):
             os.unlink(f'{folder}/files/{name}')
         else:
-            print('file', name, flush=True)
+            acknowledge('file', name)
     sync_folder(folder + '/files')
 
 
 def put_block(fd, step):
     os.pwrite(fd, struct.pack('<Q', step) * 512, step % BLOCKS * 4096)
     os.fsync(fd)
-    print('block', step, flush=True)
+    acknowledge('block', step)
 
 
 def put_file(folder, writer, number):
@@ -102,7 +112,7 @@ def put_file(folder, writer, number):
     write_durable(path + '.new', body(writer, number))
     os.rename(path + '.new', path)
     sync_folder(folder + '/files')
-    print('file', number, flush=True)
+    acknowledge('file', number)
 
 
 def work(folder, writer):
@@ -120,15 +130,15 @@ def work(folder, writer):
         if os.write(log, data) != len(data):
             raise OSError('short write')
         os.fsync(log)
-        print('record', number, flush=True)
+        acknowledge('record', number)
         put_block(place, step)
         step += 1
         put_file(folder, writer, number)
         if number % 2 and number > 10 and os.path.exists(f'{folder}/files/{number - 10}'):
-            print('unlinking', number - 10, flush=True)
+            acknowledge('unlinking', number - 10)
             os.unlink(f'{folder}/files/{number - 10}')
             sync_folder(folder + '/files')
-            print('unlink', number - 10, flush=True)
+            acknowledge('unlink', number - 10)
 
 
 def round_(folder, log, pid, seed):
@@ -136,13 +146,18 @@ def round_(folder, log, pid, seed):
     for i in range(WRITERS):
         os.makedirs(f'{folder}/{i}', exist_ok=True)
         command = [sys.executable, __file__, 'work', f'{folder}/{i}', str(i)]
-        children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+        logs = {'CRASH_LOG': f'{log}.{i}'} if pid == 'reset' else {}
+        children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                         env=os.environ | logs))
     collect(children, log, lambda: cut(folder, pid), random.Random(seed).randrange(40, 1200))
 
 
 def cut(folder, pid):
     if pid.startswith('shutdown-'):
         flags.shut_down(folder, int(pid.removeprefix('shutdown-')))
+    elif pid == 'reset':
+        with open('/proc/sysrq-trigger', 'w', encoding='ascii') as file:
+            file.write('b')
     else:
         os.kill(int(pid), signal.SIGKILL)
 
@@ -174,22 +189,30 @@ def collect(children, log, kill, kill_at):
     print(f'{count} acknowledged steps')
 
 
+def logged(log):
+    """Lines of the log of all, or of the writers' own: writer, kind, number."""
+    for path in [log] + [f'{log}.{i}' for i in range(WRITERS)]:
+        if os.path.exists(path):
+            with open(path, encoding='ascii') as file:
+                for line in file:
+                    *writer, kind, number = line.split()
+                    yield int(writer[0] if writer else path.rsplit('.', 1)[1]), kind, int(number)
+
+
 def acknowledged(log):
     """For each writer: the last of each kind, and the sets of files that are there, or may be gone."""
     state = [{'record': -1, 'block': 0, 'files': set(), 'unsure': set()} for _ in range(WRITERS)]
-    with open(log, encoding='ascii') as file:
-        for line in file:
-            writer, kind, number = line.split()
-            mine, number = state[int(writer)], int(number)
-            if kind in ('record', 'block'):
-                mine[kind] = max(mine[kind], number)
-            elif kind == 'file':
-                mine['files'].add(number)
-            elif kind == 'unlinking':
-                mine['files'].discard(number)
-                mine['unsure'].add(number)
-            else:
-                mine['unsure'].discard(number)
+    for writer, kind, number in logged(log):
+        mine = state[writer]
+        if kind in ('record', 'block'):
+            mine[kind] = max(mine[kind], number)
+        elif kind == 'file':
+            mine['files'].add(number)
+        elif kind == 'unlinking':
+            mine['files'].discard(number)
+            mine['unsure'].add(number)
+        else:
+            mine['unsure'].discard(number)
     return state
 
 

@@ -11,7 +11,7 @@ if [[ ${1:-} != --case || -z ${MT_CASE:-} ]]; then
 fi
 
 META=$MT_CASE/pool/meta
-DATA=$MT_CASE/pool/data
+DATA=${MT_DATA:-$MT_CASE/pool/data}
 MNT=$MT_CASE/mnt
 DAEMON=
 WAIT=30 # seconds that any one event may take
@@ -86,8 +86,10 @@ is_mounted() {
 }
 
 pool_make() { # [DATA-SIZE [META-SIZE]]
+	local data=$DATA:${1:-256M}
+	[[ -z ${MT_DATA:-} ]] || data=$DATA # a device has its size
 	mkdir -p "$MT_CASE/pool" "$MNT"
-	pinfs mkfs --meta-size "${2:-64M}" --data "$DATA:${1:-256M}" "$META"
+	pinfs mkfs ${MT_DATA:+--force} --meta-size "${2:-64M}" --data "$data" "$META"
 }
 
 pool_mount() { # [OPTIONS]
