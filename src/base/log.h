@@ -21,6 +21,9 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* For a handler of signals: writes the bytes, a line with its end, to where the others go. Async-signal-safe. */
+void log_from_signal(const char *line, size_t length);
+
 /* From now on to syslog (facility daemon) rather than stderr: called once, before threads start. */
 void log_to_syslog(void);
 

@@ -249,6 +249,10 @@ static void report_failure(struct receiver *receiver, int error, int status)
 	if (error == -ETIMEDOUT)
 		message_set(&words, "the check made no progress (%s) and was given up: the pool is badly damaged",
 			    receiver->phase);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
+		message_set(&words,
+			    "memory error (SIGBUS; %s): some of the pool cannot be read, or is not there any more",
+			    receiver->phase);
 	else if (WIFSIGNALED(status))
 		message_set(&words, "the check was ended by signal %d (%s): the pool is badly damaged",
 			    WTERMSIG(status), receiver->phase);

@@ -343,7 +343,12 @@ static int hear(int pipe_fd, pid_t child, const char *mountpoint, struct message
 		(void)waitpid(child, NULL, 0);
 		return report.error;
 	}
-	if (waitpid(child, &status, 0) == child && WIFSIGNALED(status))
+	if (waitpid(child, &status, 0) != child)
+		status = 0;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
+		message_set(message, "%s: the daemon met a memory error (SIGBUS) in its pool: run `pinfs fsck` on it",
+			    mountpoint);
+	else if (WIFSIGNALED(status))
 		message_set(message, "%s: the daemon was ended by a signal: %s", mountpoint,
 			    strsignal(WTERMSIG(status)));
 	else

@@ -5,6 +5,8 @@
 #include "fs/parts.h"
 #include "fs/pinning.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -231,8 +233,12 @@ int fs_open(const struct fs_options *options, struct fs **ret_fs, struct message
 {
 	struct message why = {.text = ""};
 	struct fs *fs = NULL;
-	int error = fs_create(&fs);
+	int error;
 
+	/* Before anything is mapped: nothing can make good what of the meta part is lost, but a message can name it. */
+	error = fault_install();
+	if (error == 0)
+		error = fs_create(&fs);
 	if (error != 0)
 		goto explain;
 	error = pool_open(fs, options, &why);

@@ -2,6 +2,7 @@
 #include "meta/pool.h"
 
 #include "base/arith.h"
+#include "base/fault.h"
 #include "base/holder.h"
 #include "meta/precheck.h"
 
@@ -62,6 +63,7 @@ void meta_close(struct meta *meta)
 	space_fini(meta);
 	ledger_fini(meta);
 	free(meta->group);
+	fault_unname(meta->pop);
 	if (meta->pop != NULL)
 		pmemobj_close(meta->pop);
 	free(meta->path);
@@ -168,6 +170,7 @@ static int pop_open(struct meta *meta, struct message *message)
 	(void)pmemobj_ctl_set(NULL, "copy_on_write.at_open", &copy);
 	if (meta->pop == NULL)
 		return open_failed(meta->path, saved, message);
+	fault_name(meta->pop, meta->file.size, meta->path);
 	if (pmemobj_root_size(meta->pop) < sizeof(struct fmt_super)) {
 		message_set(message,
 			    "%s: not a pinfs pool, or mkfs was interrupted: make it again with `pinfs mkfs --force`",

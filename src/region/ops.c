@@ -5,8 +5,9 @@
  * flushed), so that a fence makes them durable and region_persist() has nothing to flush. On ordinary files the page
  * cache is written instead, and msync(2) of the range is what makes it durable.
  */
-#include "region/guard.h"
 #include "region/region.h"
+
+#include "base/fault.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -80,13 +81,24 @@ static void do_zero(void *arg)
 	store->ops->zero(store->dest, store->length);
 }
 
+/* This thread's stores have met lost memory, since take_lost() last said so. */
+static _Thread_local bool store_lost;
+
+static bool take_lost(void)
+{
+	bool lost = store_lost;
+
+	store_lost = false;
+	return lost;
+}
+
 /* Lost memory, of the target or of the source, is told by the flush that follows each store. */
 static void store_guarded(struct store *store, void (*access)(void *arg))
 {
 	const void *fault;
 
-	if (!region_guard_run(access, store, &fault))
-		region_guard_set_lost();
+	if (!fault_run(access, store, &fault))
+		store_lost = true;
 }
 
 void region_copy(const struct region_part *part, void *dest, const void *source, size_t length)
@@ -109,7 +121,7 @@ void region_zero(const struct region_part *part, void *dest, size_t length)
 int region_flush(const struct region_part *part, const void *address, size_t length)
 {
 	assert(contains(part, address, length));
-	if (region_guard_take_lost())
+	if (take_lost())
 		return -EHWPOISON;
 	if (part->durability != REGION_MSYNC || length == 0)
 		return 0;
@@ -150,7 +162,7 @@ int region_is_zero(const struct region_part *part, const void *address, size_t l
 
 	assert(contains(part, address, length));
 	(void)part;
-	if (!region_guard_run(do_look_zero, &look, &fault))
+	if (!fault_run(do_look_zero, &look, &fault))
 		return -EHWPOISON;
 	*ret_zero = look.zero;
 	return 0;
@@ -170,7 +182,7 @@ int region_find_lost(const struct region_part *part, const void *address, size_t
 	assert(contains(part, address, length));
 	(void)part;
 	while (page < end) {
-		if (!region_guard_run(do_touch, (void *)page, &fault)) {
+		if (!fault_run(do_touch, (void *)page, &fault)) {
 			*ret_lost = page;
 			return 0;
 		}

@@ -6,9 +6,9 @@
  * The descriptor stays open as long as the part is mapped: it holds the lock. Clients are given others.
  */
 #include "region/file.h"
-#include "region/guard.h"
 
 #include "base/arith.h"
+#include "base/fault.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -172,7 +172,7 @@ int region_open(const char *path, bool read_only, const struct region_expected *
 
 	if (err != 0)
 		return err;
-	err = region_guard_install();
+	err = fault_install();
 	if (err == 0)
 		err = region_file_open(path, read_only ? O_RDONLY : O_RDWR, &file, message);
 	if (err == -ENOENT)
@@ -189,6 +189,7 @@ int region_open(const char *path, bool read_only, const struct region_expected *
 	if (err != 0)
 		goto close_file;
 	part->fd = file.fd;
+	fault_name(part->base, part->length, part->path);
 	*ret_part = part;
 	return 0;
 
@@ -206,6 +207,7 @@ void region_close(struct region_part *part)
 	if (part == NULL)
 		return;
 	file = (struct region_file){.fd = part->fd};
+	fault_unname(part->base);
 	region_file_unmap(part->base, part->length);
 	region_file_close(&file);
 	free(part);
