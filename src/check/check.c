@@ -118,6 +118,7 @@ int check_walk(const struct check_options *options, struct check_report *ret_rep
 	check_problem_fini(&check);
 	free(check.inode);
 	free(check.extent);
+	free(check.bad);
 	return ret;
 }
 

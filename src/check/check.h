@@ -59,7 +59,7 @@ struct check_report {
 	uint64_t blocks_used;
 	uint64_t blocks_free;
 	uint64_t limbo_bytes; /* used, of no file: pinned when their file let go of them */
-	uint64_t bad_bytes; /* used, of no file: lost */
+	uint64_t bad_bytes; /* lost to memory errors, those that are still files' included */
 	uint64_t ledger_sessions;
 	uint64_t ledger_pins; /* of these sessions */
 	uint64_t ledger_void; /* names in the ledger that the next mount sweeps */

@@ -39,6 +39,20 @@ static void judge_extent(struct check *check, struct check_inode *inode, const s
 		inode->tail_phys = extent->phys + (inode->size / FMT_BLOCK_SIZE - extent->file_block);
 }
 
+/* The scan goes by keys: they come in order of place. */
+static int bad_seen(struct check *check, const struct meta_extent *extent)
+{
+	int ret = check_grow(&check->bad, &check->bad_capacity, check->bads, sizeof(*check->bad));
+
+	if (ret < 0)
+		return ret;
+	check->bad[check->bads++] =
+		(struct check_extent){.phys = extent->phys, .ino = FMT_INO_BAD, .length = extent->length};
+	check->report.extents++;
+	check->report.bad_bytes += (uint64_t)extent->length * FMT_BLOCK_SIZE;
+	return 0;
+}
+
 int check_extent_seen(struct check *check, const struct fmt_inode *media, const struct meta_extent *extent)
 {
 	struct check_inode *inode;
@@ -47,6 +61,8 @@ int check_extent_seen(struct check *check, const struct fmt_inode *media, const 
 	ret = check_inode_seen(check, media, &inode);
 	if (ret < 0)
 		return ret;
+	if (media->ino == FMT_INO_BAD)
+		return bad_seen(check, extent);
 	ret = check_grow(&check->extent, &check->extent_capacity, check->extents, sizeof(*check->extent));
 	if (ret < 0)
 		return ret;
@@ -58,8 +74,6 @@ int check_extent_seen(struct check *check, const struct fmt_inode *media, const 
 	check->report.extents++;
 	if (media->ino == FMT_INO_LIMBO)
 		check->report.limbo_bytes += (uint64_t)extent->length * FMT_BLOCK_SIZE;
-	else if (media->ino == FMT_INO_BAD)
-		check->report.bad_bytes += (uint64_t)extent->length * FMT_BLOCK_SIZE;
 	judge_extent(check, inode, extent);
 	return 0;
 }
@@ -91,12 +105,10 @@ static void judge_shared(struct check *check, const struct check_extent *extent,
 	uint64_t block = fmt_phys_block(extent->phys);
 	uint32_t part = fmt_phys_part(extent->phys);
 
-	if (fmt_ino_is_identity(ino) && ino != extent->ino)
-		check_error(check, "I24", extent->ino, "block %lu of part %u is %s too", block, part,
-			    ino == FMT_INO_LIMBO ? "in limbo" : "among the lost blocks");
-	else if (fmt_ino_is_identity(extent->ino) && ino != extent->ino)
-		check_error(check, "I24", ino, "block %lu of part %u is %s too", block, part,
-			    extent->ino == FMT_INO_LIMBO ? "in limbo" : "among the lost blocks");
+	if (ino == FMT_INO_LIMBO && ino != extent->ino)
+		check_error(check, "I24", extent->ino, "block %lu of part %u is in limbo too", block, part);
+	else if (extent->ino == FMT_INO_LIMBO && ino != extent->ino)
+		check_error(check, "I24", ino, "block %lu of part %u is in limbo too", block, part);
 	else
 		check_error(check, "I8", extent->ino, "block %lu of part %u belongs to inode %lu too", block, part,
 			    ino);
@@ -129,12 +141,61 @@ static void judge_places(struct check *check)
 	}
 }
 
+/* A run of lost blocks: what of it is still a file's is that file's loss, and no damage of the pool. */
+static void judge_bad(struct check *check, const struct check_extent *bad)
+{
+	const uint64_t end = bad->phys + bad->length;
+	uint64_t owned = 0;
+
+	if (!check_inside_part(check, bad->phys, bad->length)) {
+		check_error(check, "I7", FMT_INO_BAD, "lost run of %u blocks at block %lu of part %u is outside of it",
+			    bad->length, fmt_phys_block(bad->phys), fmt_phys_part(bad->phys));
+		return;
+	}
+	for (size_t i = check_extent_find(check, bad->phys); i < check->extents && check->extent[i].phys < end; i++) {
+		const struct check_extent *extent = &check->extent[i];
+		uint64_t from = max_u64(bad->phys, extent->phys);
+		uint64_t to = min_u64(end, extent->phys + extent->length);
+
+		check_step(check);
+		if (from >= to)
+			continue;
+		owned += to - from;
+		if (extent->ino != FMT_INO_LIMBO)
+			check_note(check, "I24", extent->ino,
+				   "%lu of its blocks, from block %lu of part %u on, are lost to a memory error: "
+				   "reading them "
+				   "gives EIO",
+				   to - from, fmt_phys_block(from), fmt_phys_part(from));
+	}
+	check->report.blocks_used += bad->length - min_u64(owned, bad->length);
+}
+
 void check_extents(struct check *check)
 {
+	size_t i;
+
 	check_phase(check, "extents");
 	if (check->extents > 0)
 		qsort(check->extent, check->extents, sizeof(*check->extent), compare_extents);
 	judge_places(check);
+	for (i = 0; i < check->bads; i++)
+		judge_bad(check, &check->bad[i]);
+}
+
+bool check_is_bad(const struct check *check, uint64_t phys)
+{
+	size_t low = 0, high = check->bads;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->bad[middle].phys + check->bad[middle].length > phys)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low < check->bads && check->bad[low].phys <= phys;
 }
 
 size_t check_extent_find(const struct check *check, uint64_t phys)

@@ -110,9 +110,15 @@ int check_parts_open(struct check *check, struct message *message)
 	return open_parts(check, message);
 }
 
-static bool all_zero(const unsigned char *bytes, size_t length)
+static void judge_tail_bytes(struct check *check, const struct check_inode *inode, uint32_t number, uint64_t block)
 {
-	return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
+	if (check->report.clean)
+		check_error(check, "I12", inode->ino,
+			    "bytes after its end, at %lu, are not zero (block %lu of part %u)", inode->size, block,
+			    number);
+	else
+		check_note(check, "I12", inode->ino, "bytes after its end, at %lu, are not zero (block %lu of part %u)",
+			   inode->size, block, number);
 }
 
 static void judge_tail(struct check *check, const struct check_inode *inode)
@@ -121,21 +127,21 @@ static void judge_tail(struct check *check, const struct check_inode *inode)
 	uint64_t block = fmt_phys_block(inode->tail_phys);
 	size_t used = inode->size % FMT_BLOCK_SIZE;
 	const unsigned char *bytes;
+	bool zero = false;
 
 	/* What is outside of its part has been reported as I7. */
 	if (number >= check->parts || check->part[number].region == NULL || block == 0 ||
-	    block >= check->part[number].region->blocks - 1)
+	    block >= check->part[number].region->blocks - 1 || check_is_bad(check, inode->tail_phys))
 		return;
 	bytes = region_block(check->part[number].region, block);
-	if (all_zero(bytes + used, FMT_BLOCK_SIZE - used))
+	if (region_is_zero(check->part[number].region, bytes + used, FMT_BLOCK_SIZE - used, &zero) != 0)
+		check_note(check, "I24", inode->ino,
+			   "its last block, %lu of part %u, is lost to a memory error that is not recorded yet", block,
+			   number);
+	else if (zero)
 		return;
-	if (check->report.clean)
-		check_error(check, "I12", inode->ino,
-			    "bytes after its end, at %lu, are not zero (block %lu of part %u)", inode->size, block,
-			    number);
 	else
-		check_note(check, "I12", inode->ino, "bytes after its end, at %lu, are not zero (block %lu of part %u)",
-			   inode->size, block, number);
+		judge_tail_bytes(check, inode, number, block);
 }
 
 void check_tails(struct check *check)

@@ -73,6 +73,8 @@ struct check {
 	size_t inodes, inode_capacity;
 	struct check_extent *extent;
 	size_t extents, extent_capacity;
+	struct check_extent *bad; /* runs of lost blocks, by place: these may be a file's or limbo's, too */
+	size_t bads, bad_capacity;
 	struct check_part *part; /* by number */
 	size_t parts, part_capacity;
 	struct check_found *found;
@@ -114,7 +116,7 @@ static inline bool check_reserved(uint64_t ino)
 	return ino != FMT_INO_ROOT && ino < FMT_INO_FIRST_FREE;
 }
 
-/* extents.c: one extent during the scan (I9, I11); then all of them by place (I7, I8). */
+/* extents.c: one extent during the scan (I9, I11); then all of them by place (I7, I8, I24). */
 int check_extent_seen(struct check *check, const struct fmt_inode *media, const struct meta_extent *extent);
 void check_extents(struct check *check);
 
@@ -122,6 +124,9 @@ void check_extents(struct check *check);
 bool check_inside_part(const struct check *check, uint64_t phys, uint32_t length);
 /* The first extent by place that ends behind `phys`; check->extents: none. After check_extents(), which sorts them. */
 size_t check_extent_find(const struct check *check, uint64_t phys);
+
+/* True if the block is recorded as lost. */
+bool check_is_bad(const struct check *check, uint64_t phys);
 
 /* ledger.c: the pin ledger (I25 to I28). */
 int check_ledger(struct check *check);

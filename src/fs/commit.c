@@ -48,7 +48,9 @@ static int zero_in_block(struct fs *fs, const struct fs_inode *file, uint64_t st
 		return -EUCLEAN;
 	address += start - fs_block_byte(extent.file_block);
 	region_zero(part, address, end - start);
-	return region_persist(part, address, end - start);
+	error = fs_lost(fs, file->ino, address, end - start, region_persist(part, address, end - start));
+	/* Who reads it gets EIO. */
+	return error == -EHWPOISON ? 0 : error;
 }
 
 /* Also blocks that are unwritten: this commit may mark them. Pinned or not: who grows the size zeroes the gap. */

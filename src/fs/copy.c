@@ -78,12 +78,16 @@ static int copy_step(struct fs *fs, const struct pair *pair, uint64_t in, uint64
 	}
 	length = min_u64(min_u64(length, size - in), FS_STEP_BYTES);
 	error = fs_gather(fs, pair->in, in, in + length, iov, FS_READ_IOV, &count, &gathered);
-	if (error != 0)
-		return error;
-	error = fs_write_step(fs, pair->out, &source, out, out + gathered, false, &end);
+	if (error == 0)
+		error = fs_lost_check_iov(fs, iov, count);
+	if (error == 0)
+		error = fs_write_step(fs, pair->out, &source, out, out + gathered, false, &end);
 	if (error == 0)
 		*ret_count = end - out;
-	return error;
+	/* The destination has been looked at. */
+	if (error == -EHWPOISON)
+		fs_lost_iov(fs, pair->in->ino, iov, count);
+	return error == -EHWPOISON ? -EIO : error;
 }
 
 /*

@@ -88,7 +88,8 @@ struct fs_source {
 /*
  * Writes [offset, end), at most FS_STEP_BYTES, in one transaction: allocates what is missing, raises the size and,
  * unless `keep_times`, sets mtime and ctime. *ret_end may be less than `end` when space ends or is in many pieces;
- * `source` is of no more use then. The caller holds layout shared and map exclusive. -ENOSPC: nothing fits.
+ * `source` is of no more use then. The caller holds layout shared and map exclusive. -ENOSPC: nothing fits. -EHWPOISON:
+ * a block of the file, or what `source` names, is lost, and nothing is written but, maybe, before it.
  */
 int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source, uint64_t offset, uint64_t end,
 		  bool keep_times, uint64_t *ret_end);
@@ -168,6 +169,18 @@ bool fs_is_counted(struct fs *fs, uint64_t phys, uint64_t length);
  * map held exclusive. -ENOSPC: nothing has changed.
  */
 int fs_edges_detach(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole);
+
+/* ---- replace.c ---- */
+
+/* New blocks that turn out to be lost are given up, and others taken, so many times. */
+#define FS_LOST_TRIES 8u
+
+/*
+ * Before a write of `data` to [offset, end): lost blocks of the file that it covers as a whole are replaced by others,
+ * which have the data; lost ones that are unwritten become holes. Layout and map held exclusive. -EHWPOISON: there are
+ * others, which it covers in part, or which are pinned. -ENOSPC.
+ */
+int fs_replace_lost(struct fs *fs, struct fs_inode *file, const unsigned char *data, uint64_t offset, uint64_t end);
 
 /* ---- zero.c ---- */
 

@@ -43,6 +43,9 @@ static int find_counted(struct fs *fs, const struct fs_inode *file, uint64_t sta
 	extent.file_block = block;
 	if (!fs_is_counted(fs, extent.phys, 1))
 		return 0;
+	/* Nothing is left to copy, nor to protect: the file and the holder may share what is lost. */
+	if (!extent.unwritten && fs_lost_look(fs, file->ino, extent.phys, 1))
+		return 0;
 	extent.length = 1;
 	*ret_block = extent;
 	return 0;

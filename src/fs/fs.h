@@ -202,8 +202,13 @@ void fs_read_seen(struct fs *fs, const struct fs_read *read);
 /* Between begin and end: some of the bytes could not be loaded (EIO was answered). Finds out which, tells their
  * holders. */
 void fs_read_failed(struct fs *fs, const struct fs_read *read);
-/* Blocks that were found lost since mount. */
+/* Blocks that are known to be lost, those that are still files' and those that are nobody's any more. */
 uint64_t fs_poison_count(const struct fs *fs);
+/*
+ * For whoever has a list of memory errors, as a device has: these bytes of a data part are lost. Recorded, holders
+ * told; nothing of it is allocated any more. -EINVAL: there are no such blocks.
+ */
+int fs_report_lost(struct fs *fs, unsigned part, uint64_t offset, uint64_t length);
 
 /* Returns the bytes written: all, or fewer only when space ended. -ENOSPC, -EFBIG, -EROFS, -EISDIR, -EINVAL. */
 ssize_t fs_write(struct fs *fs, uint64_t ino, const void *data, size_t size, off_t offset, struct fs_wait *wait);

@@ -463,6 +463,8 @@ int fs_holder_reclaim(struct fs *fs, const uint8_t cookie[FS_COOKIE_BYTES], cons
 	fs_holder_put(holder);
 	if (error != 0)
 		return error == -ESHUTDOWN ? -ENOENT : error;
+	/* While it was away it heard nothing. */
+	fs_poison_tell(fs, holder->pin);
 	*ret_holder = holder;
 	return 0;
 }

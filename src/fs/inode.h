@@ -206,18 +206,36 @@ void fs_log_limbo_holders(struct fs *fs);
  */
 int fs_mend_tail(struct fs *fs, uint64_t ino);
 
-/* ---- poison.c: lost memory ---- */
+/* ---- poison.c: lost memory. No transaction is open and LOCK_LIMBO is not held where nothing else is said ---- */
 
 int fs_poison_init(struct fs *fs);
 void fs_poison_fini(struct fs *fs);
 /*
  * Passes the error of an access to [address, +length) of the inode's blocks on. If that was -EHWPOISON it finds those
- * that are lost, and tells their holders; fs_failed() makes -EIO of it.
+ * that are lost, records them, and tells their holders; fs_failed() makes -EIO of it.
  */
 int fs_lost(struct fs *fs, uint64_t ino, const void *address, size_t length, int error);
-/* Gives blocks that nobody counts to the allocator, and lost ones to nobody. No transaction is open, LOCK_LIMBO not
- * held. */
+void fs_lost_iov(struct fs *fs, uint64_t ino, const struct iovec *iov, size_t count);
+/* The same without an access that has failed: loads from each block. True if some are lost. */
+bool fs_lost_look(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t length);
+/* What is known, without a look; any lock may be held. The first piece of a run of blocks that is lost. */
+bool fs_lost_find(struct fs *fs, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint64_t *ret_length);
+bool fs_is_lost(struct fs *fs, uint64_t phys, uint64_t length);
+/* -EHWPOISON: some of it is known to be lost, even if its memory can be used again, as what it held is gone. */
+int fs_lost_check(struct fs *fs, const void *address, size_t length);
+int fs_lost_check_iov(struct fs *fs, const struct iovec *iov, size_t count);
+/* Of blocks [first, last) of the file; map is held. */
+int fs_lost_check_blocks(struct fs *fs, const struct fs_inode *file, uint64_t first, uint64_t last);
+/* Gives blocks that nobody counts to the allocator, and lost ones to nobody. */
 int fs_release_blocks(struct fs *fs, uint64_t phys, uint64_t length);
+/*
+ * Mount: a run that media say is lost; -EUCLEAN: outside of the parts, or twice. After the scan those that are nobody's
+ * are kept from the allocator.
+ */
+int fs_poison_load(struct fs *fs, uint64_t phys, uint64_t length);
+void fs_poison_claim(struct fs *fs);
+/* Tells a holder that has come back of all that it has of lost blocks. */
+void fs_poison_tell(struct fs *fs, struct pin_holder *holder);
 
 /* namei.c, shared with rename.c: checks a name: -ENOENT empty, -ENAMETOOLONG, -EINVAL with '/'. */
 int fs_name_check(const char *name, size_t *ret_length);

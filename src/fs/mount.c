@@ -152,12 +152,17 @@ static int scan_inode(void *arg, const struct fmt_inode *inode)
 	return fs_recovery_note(scan->recovery, inode);
 }
 
-/* I7, I8: no block belongs to two extents, and all lie in the parts. */
+/* I7, I8, I24: no block belongs to two extents, and all lie in the parts. */
 static int scan_extent(void *arg, const struct fmt_inode *inode, const struct meta_extent *extent)
 {
 	struct scan *scan = arg;
-	int error = alloc_claim(scan->fs->alloc, extent->phys, extent->length);
+	int error;
 
+	/* A lost block may be a file's, or limbo's, too. */
+	if (inode->ino == FMT_INO_BAD)
+		error = fs_poison_load(scan->fs, extent->phys, extent->length);
+	else
+		error = alloc_claim(scan->fs->alloc, extent->phys, extent->length);
 	if (error == -EUCLEAN)
 		message_set(&scan->found,
 			    "inode %" PRIu64 ", file block %" PRIu64 ": %" PRIu32 " blocks at %" PRIu64
@@ -174,8 +179,10 @@ static int pool_scan(struct fs *fs, struct fs_recovery *recovery, struct message
 	struct message why = {.text = ""};
 	int error = meta_scan(fs->meta, &visitor, &why);
 
-	if (error == 0)
+	if (error == 0) {
+		fs_poison_claim(fs);
 		return 0;
+	}
 	if (scan.found.text[0] != '\0')
 		why = scan.found;
 	if (why.text[0] == '\0')

@@ -160,13 +160,18 @@ static int admit_and_take(struct fs *fs, struct fs_inode *file, struct fs_pin_re
 		return error;
 	/* Nothing can be allocated, nobody can free: what is there is looked up when it is asked for. */
 	if (fs->read_only)
-		return take_pin(fs, request, flags, list);
-	error = fs_populate(fs, file, first, last, list);
+		lock_rw_take_shared(&file->map);
+	else
+		error = fs_populate(fs, file, first, last, list);
 	if (error != 0)
 		return error;
-	error = take_pin(fs, request, flags, list);
+	/* Nobody is given a mapping that is known to kill whoever looks at it. */
+	request->lost = fs_poison_count(fs);
+	error = fs_lost_check_blocks(fs, file, first, last);
+	if (error == 0)
+		error = take_pin(fs, request, flags, list);
 	lock_rw_drop(&file->map);
-	return error;
+	return error == -EHWPOISON ? -EIO : error;
 }
 
 static int take_locked(struct fs *fs, struct fs_inode *file, struct fs_pin_request *request, struct fs_extents *list)
@@ -263,13 +268,18 @@ static int grant(struct fs *fs, struct fs_pin_request *request)
 }
 
 /* Held now, if nothing came between, and whoever asked is still there to hear of it. */
-static int confirm(struct fs_pin_request *request)
+static int confirm(struct fs *fs, struct fs_pin_request *request)
 {
 	struct fs_holder *holder = request->holder;
 	int error;
 
 	lock_mutex_take(&holder->lock);
 	error = pin_confirm(request->pin);
+	/* Some block was found lost, and this one not told: begin anew. */
+	if (error == 0 && fs_poison_count(fs) != request->lost) {
+		pin_drop(request->pin);
+		error = -EAGAIN;
+	}
 	if (holder->closed || holder->connection != request->connection || !holder->connected) {
 		if (error == 0)
 			pin_drop(request->pin);
@@ -324,7 +334,7 @@ static int end(struct fs *fs, struct fs_pin_request *request, bool asked)
 		pin_drop(request->pin);
 		return error;
 	}
-	return confirm(request);
+	return confirm(fs, request);
 }
 
 /* From admission to the grant, once more whenever a break is faster. 1: the request will be resumed. */

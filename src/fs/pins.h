@@ -123,6 +123,7 @@ struct fs_pin_request {
 	unsigned stage;
 	uint64_t connection; /* of the holder, when it was asked */
 	struct pin *pin;
+	uint64_t lost; /* what fs_poison_count() said when it was taken */
 	bool moving; /* it waits as a break, to move blocks together */
 	bool written_back; /* the kernel has: the size is not behind its cache */
 };

@@ -159,7 +159,7 @@ static int plan(struct populate *step, uint64_t *block)
 }
 
 /* Zeroes blocks; durable after the drain of *drain, which is the part of the last ones. */
-static int zero_run(struct fs *fs, uint64_t phys, uint64_t length, struct region_part **drain)
+static int zero_run(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t length, struct region_part **drain)
 {
 	struct region_part *part;
 	unsigned char *address = fs_block_address(fs, phys, length, &part);
@@ -171,7 +171,7 @@ static int zero_run(struct fs *fs, uint64_t phys, uint64_t length, struct region
 		region_drain(*drain);
 	*drain = part;
 	region_zero(part, address, bytes);
-	return region_flush(part, address, bytes);
+	return fs_lost(fs, ino, address, bytes, region_flush(part, address, bytes));
 }
 
 static int zero_pieces(const struct populate *step)
@@ -183,7 +183,7 @@ static int zero_pieces(const struct populate *step)
 		const struct meta_extent *extent = &step->piece[i].extent;
 
 		if (!extent->unwritten)
-			error = zero_run(step->fs, extent->phys, extent->length, &drain);
+			error = zero_run(step->fs, step->file->ino, extent->phys, extent->length, &drain);
 	}
 	if (drain != NULL)
 		region_drain(drain);
@@ -260,6 +260,7 @@ static int check_space(struct fs *fs, struct fs_inode *file, uint64_t first, uin
 static int fill(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t last)
 {
 	uint64_t block = first;
+	unsigned tries = 0;
 	bool flushed;
 	int error;
 
@@ -281,6 +282,9 @@ static int fill(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t l
 			block = next;
 		} else if (error == -ENOSPC && !flushed && fs_reaper_flush(fs)) {
 			flushed = true;
+			error = 0;
+		} else if (error == -EHWPOISON && ++tries < FS_LOST_TRIES) {
+			/* New blocks that are lost are known now: others. */
 			error = 0;
 		}
 	}
@@ -350,7 +354,7 @@ static int zero_unwritten(struct fs *fs, const struct fs_inode *file, uint64_t f
 			if (extent.unwritten)
 				find_uncounted(fs, phys, end - first, &run, &length);
 			if (extent.unwritten && length > 0)
-				error = zero_run(fs, run, length, &drain);
+				error = zero_run(fs, file->ino, run, length, &drain);
 			first += run - phys + length;
 		}
 	}

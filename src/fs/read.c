@@ -28,6 +28,9 @@ int fs_read_begin(struct fs *fs, uint64_t ino, off_t offset, size_t size, struct
 		end = start + size;
 	if (end > start)
 		error = fs_gather(fs, file, start, end, ret_read->iov, FS_READ_IOV, &count, &length);
+	/* All of it: a short answer would be taken for the end of the file. */
+	if (error == 0 && fs_lost_check_iov(fs, ret_read->iov, count) != 0)
+		error = -EIO;
 	ret_read->unseen = fs_access_due(fs, file);
 	/* What is mapped stays mapped, and at its place, while layout is held: the extents need no lock any more. */
 	lock_rw_drop(&file->map);

@@ -171,6 +171,8 @@ static int copy(const struct move *move)
 		struct fs_segment segment;
 		int error = fs_segment_at(move->fs, move->file, position, end, &segment);
 
+		if (error == 0 && segment.data != NULL)
+			error = fs_lost_check(move->fs, segment.data, segment.end - position);
 		if (error != 0)
 			return error;
 		if (segment.data != NULL)
@@ -179,7 +181,7 @@ static int copy(const struct move *move)
 			region_zero(part, dest + (position - start), segment.end - position);
 		position = segment.end;
 	}
-	return region_persist(part, dest, end - start);
+	return fs_lost(move->fs, move->file->ino, dest, end - start, region_persist(part, dest, end - start));
 }
 
 /* ---- Step 4 ---- */

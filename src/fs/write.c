@@ -28,6 +28,7 @@ struct step {
 	uint64_t end; /* exclusive; lowered where space ended */
 	bool keep_times;
 	bool stored; /* something may have been copied or zeroed */
+	bool lost_fresh; /* blocks that were reserved for it turned out to be lost */
 	size_t count;
 	struct piece piece[STEP_PIECES]; /* in file order, without gaps */
 };
@@ -161,7 +162,7 @@ static void zero_around(const struct step *step, const struct piece *piece, cons
 }
 
 /* Copies and flushes; *ret_part is where region_drain() makes it durable. */
-static int copy_piece(const struct step *step, const struct piece *piece, struct fs_source *source,
+static int copy_piece(struct step *step, const struct piece *piece, struct fs_source *source,
 		      struct region_part **ret_part)
 {
 	const struct meta_extent *extent = &piece->extent;
@@ -176,6 +177,8 @@ static int copy_piece(const struct step *step, const struct piece *piece, struct
 	if (address == NULL)
 		return -EUCLEAN;
 	*ret_part = part;
+	if (fs_is_lost(step->fs, extent->phys, extent->length))
+		return -EHWPOISON;
 	source_copy(source, part, address + (start - from), end - start);
 	if (!piece->fresh && !extent->unwritten) {
 		error = region_flush(part, address + (start - from), end - start);
@@ -183,10 +186,13 @@ static int copy_piece(const struct step *step, const struct piece *piece, struct
 		zero_around(step, piece, part, address);
 		error = region_flush(part, address, to - from);
 	}
-	return fs_lost(step->fs, step->file->ino, address, to - from, error);
+	error = fs_lost(step->fs, step->file->ino, address, to - from, error);
+	if (error == -EHWPOISON && piece->fresh)
+		step->lost_fresh = fs_is_lost(step->fs, extent->phys, extent->length);
+	return error;
 }
 
-static int step_copy(const struct step *step, struct fs_source *source)
+static int step_copy(struct step *step, struct fs_source *source)
 {
 	uint64_t size = step->file->media->size;
 	struct region_part *drain = NULL;
@@ -276,13 +282,20 @@ static int step_run(struct step *step, struct fs_source *source)
 int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source, uint64_t offset, uint64_t end,
 		  bool keep_times, uint64_t *ret_end)
 {
-	struct step step = {.fs = fs, .file = file, .offset = offset, .end = end, .keep_times = keep_times};
 	uint64_t size = file->media->size;
+	struct step step;
+	unsigned tries = 0;
 	int error;
 
 	assert(lock_held(LOCK_LAYOUT) && lock_held(LOCK_MAP));
 	assert(end - offset <= FS_STEP_BYTES && end <= FMT_FILE_SIZE_MAX);
-	error = step_run(&step, source);
+	do {
+		struct fs_source from = *source;
+
+		step = (struct step){.fs = fs, .file = file, .offset = offset, .end = end, .keep_times = keep_times};
+		error = step_run(&step, &from);
+		/* The reserved blocks that are lost are known now: others. */
+	} while (error == -EHWPOISON && step.lost_fresh && ++tries < FS_LOST_TRIES);
 	if (error == 0) {
 		*ret_end = step.end;
 		return 0;
@@ -291,7 +304,7 @@ int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source
 	 * before. */
 	if (step.stored && fs_zero_range(fs, file, size, min_u64(end, align_up(size, FMT_BLOCK_SIZE))) != 0)
 		fs_failed(fs, -EIO, "write", file->ino);
-	return fs_failed(fs, error, "write", file->ino);
+	return error == -EHWPOISON ? error : fs_failed(fs, error, "write", file->ino);
 }
 
 /* The pieces of memory behind [offset, end) if all of it is written and inside the size. Map held shared. */
@@ -329,6 +342,9 @@ static int copy_in_place(struct fs *fs, const struct fs_inode *file, const struc
 		const struct fs_segment *segment = &segments[i];
 		size_t length = segment->end - segment->start;
 
+		error = fs_lost_check(fs, segment->data, length);
+		if (error != 0)
+			break;
 		region_copy(segment->part, segment->data, data, length);
 		error = fs_lost(fs, file->ino, segment->data, length,
 				region_flush(segment->part, segment->data, length));
@@ -355,12 +371,13 @@ static int write_in_place(struct fs *fs, struct fs_inode *file, const unsigned c
 	if (error == 0 && count > 0 && !keep_times)
 		error = fs_touch(fs, file);
 	if (error != 0)
-		return fs_failed(fs, error, "write", file->ino);
+		return error == -EHWPOISON ? error : fs_failed(fs, error, "write", file->ino);
 	*ret_done = count > 0;
 	return 0;
 }
 
-/* One step of a write, by the short way or the long one. Layout held shared. */
+/* One step of a write, by the short way or the long one. Layout held shared. -EHWPOISON: the file has lost blocks
+ * there. */
 static int write_some(struct fs *fs, struct fs_inode *file, const unsigned char *data, uint64_t offset, uint64_t end,
 		      bool keep_times, uint64_t *ret_end)
 {
@@ -417,9 +434,29 @@ static void skip_written(struct fs_inode *file, uint64_t *position, uint64_t end
 	lock_rw_drop(&file->map);
 }
 
+/* The write has met lost blocks of the file. Layout is held shared, but let go meanwhile. 0: to be tried again. */
+static int write_replaces(struct fs *fs, struct fs_inode *file, const unsigned char *data, uint64_t offset,
+			  uint64_t end)
+{
+	int error;
+
+	lock_rw_drop(&file->layout);
+	lock_rw_take_exclusive(&file->layout);
+	lock_rw_take_exclusive(&file->map);
+	error = fs_writable(fs);
+	if (error == 0)
+		error = fs_replace_lost(fs, file, data, offset, end);
+	lock_rw_drop(&file->map);
+	lock_rw_drop(&file->layout);
+	lock_rw_take_shared(&file->layout);
+	return error == 0 ? fs_writable(fs) : error;
+}
+
 static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned char *data, size_t size, uint64_t offset,
 			  const struct writer *writer)
 {
+	struct writer again = *writer;
+	unsigned tries = 0;
 	uint64_t position = offset;
 	uint64_t end = offset + size;
 	int error;
@@ -431,10 +468,21 @@ static ssize_t write_file(struct fs *fs, struct fs_inode *file, const unsigned c
 		error = write_break(fs, file, offset, end, writer);
 	if (error == 0 && writer->keep_times)
 		skip_written(file, &position, end);
-	while (position < end && error == 0)
-		error = write_some(fs, file, data + (position - offset), position,
-				   min_u64(end, position + FS_STEP_BYTES), writer->keep_times, &position);
+	while (position < end && error == 0) {
+		const uint64_t step = min_u64(end, position + FS_STEP_BYTES);
+
+		error = write_some(fs, file, data + (position - offset), position, step, writer->keep_times, &position);
+		if (error == -EHWPOISON && tries++ < FS_LOST_TRIES)
+			error = write_replaces(fs, file, data + (position - offset), position, step);
+		else
+			continue;
+		/* All was let go: once more, as at the beginning; but what is written cannot be parked any more. */
+		again.wait = position > offset ? NULL : writer->wait;
+		if (error == 0)
+			error = write_break(fs, file, position, end, &again);
+	}
 	lock_rw_drop(&file->layout);
+	error = error == -EHWPOISON ? -EIO : error;
 	return position > offset ? (ssize_t)(position - offset) : error;
 }
 

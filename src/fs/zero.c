@@ -4,6 +4,24 @@
 #include <assert.h>
 #include <errno.h>
 
+/* Block by block: what is lost is left alone, and still tells so when it is read. */
+static int zero_around_lost(struct fs *fs, const struct region_part *part, unsigned char *address, uint64_t length)
+{
+	int error = 0;
+
+	while (error == 0 && length > 0) {
+		uint64_t step = min_u64(length, FMT_BLOCK_SIZE - (uintptr_t)address % FMT_BLOCK_SIZE);
+
+		if (fs_lost_check(fs, address, step) == 0) {
+			region_zero(part, address, step);
+			error = region_persist(part, address, step);
+		}
+		address += step;
+		length -= step;
+	}
+	return error == -EHWPOISON ? 0 : error;
+}
+
 /* Lost memory shows nothing of what it held, whoever reads there gets EIO: as good as zeros. */
 static int zero_extent(struct fs *fs, const struct fs_inode *file, const struct meta_extent *extent, uint64_t start,
 		       uint64_t end)
@@ -18,9 +36,12 @@ static int zero_extent(struct fs *fs, const struct fs_inode *file, const struct 
 	start = max_u64(start, from);
 	end = min_u64(end, fs_block_byte(extent->file_block + extent->length));
 	address += start - from;
+	if (fs_lost_check(fs, address, end - start) != 0)
+		return zero_around_lost(fs, part, address, end - start);
 	region_zero(part, address, end - start);
 	error = fs_lost(fs, file->ino, address, end - start, region_persist(part, address, end - start));
-	return error == -EHWPOISON ? 0 : error;
+	/* It stopped there: what follows is still to be zeroed. */
+	return error == -EHWPOISON ? zero_around_lost(fs, part, address, end - start) : error;
 }
 
 int fs_zero_range(struct fs *fs, struct fs_inode *file, uint64_t start, uint64_t end)

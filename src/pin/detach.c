@@ -75,13 +75,21 @@ int pin_restore_limbo(struct pin_table *table, uint64_t phys, uint64_t length)
 	return error;
 }
 
-/* Tells the holder of each piece of the pin that is in the range. */
-static void poison(struct pin *pin, uint64_t phys, uint64_t length)
+struct poison {
+	uint64_t phys;
+	uint64_t length;
+	const struct pin_holder *holder; /* NULL: all */
+};
+
+/* Tells the holder of each piece of the pin that is lost. */
+static void poison_pin(struct pin *pin, const struct poison *poison)
 {
+	if (poison->holder != NULL && pin->holder != poison->holder)
+		return;
 	for (size_t i = 0; i < pin->count; i++) {
 		const struct pin_extent *extent = &pin->extents[i];
-		uint64_t from = max_u64(phys, extent->phys);
-		uint64_t to = min_u64(phys + length, extent->phys + extent->length);
+		uint64_t from = max_u64(poison->phys, extent->phys);
+		uint64_t to = min_u64(poison->phys + poison->length, extent->phys + extent->length);
 
 		if (from < to)
 			pin_tell(pin, PIN_EVENT_POISON, 0, extent->file_block + (from - extent->phys),
@@ -89,20 +97,22 @@ static void poison(struct pin *pin, uint64_t phys, uint64_t length)
 	}
 }
 
-static void poison_file(struct pin_file *file, uint64_t phys, uint64_t length)
+static void poison_file(struct pin_file *file, const struct poison *poison)
 {
 	struct pin *pin;
 
 	for (struct pin_interval *at = pin_interval_first(&file->pins, 0, UINT64_MAX); at != NULL;
 	     at = pin_interval_next(at, 0, UINT64_MAX))
-		poison(pin_file_pin(at), phys, length);
+		poison_pin(pin_file_pin(at), poison);
 	LIST_FOREACH(pin, &file->gone, gone_link)
-	poison(pin, phys, length);
+	poison_pin(pin, poison);
 }
 
 /* Memory errors are rare: this looks at all pins rather than have every pin pay for an index by place. */
-void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length)
+void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length, const struct pin_holder *holder)
 {
+	const struct poison poison = {.phys = phys, .length = length, .holder = holder};
+
 	if (!pin_counts_any(&table->counts, phys, length))
 		return;
 	for (unsigned i = 0; i < PIN_FILE_SHARDS; i++) {
@@ -111,7 +121,7 @@ void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length)
 		lock_mutex_take(&shard->lock);
 		for (struct pin_file *file = pin_file_after(shard, 0); file != NULL;
 		     file = pin_file_after(shard, file->ino))
-			poison_file(file, phys, length);
+			poison_file(file, &poison);
 		lock_mutex_drop(&shard->lock);
 	}
 }

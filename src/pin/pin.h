@@ -289,8 +289,8 @@ int pin_restore_limbo(struct pin_table *table, uint64_t phys, uint64_t length);
 /* The canary (rule 16): true if any block of it is counted. Who then refuses to free it says so by pin_canary(). */
 bool pin_is_counted(struct pin_table *table, uint64_t phys, uint64_t length);
 void pin_canary(struct pin_table *table);
-/* These bytes of a part are lost: POISON to whoever pins them. */
-void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length);
+/* These blocks are lost: POISON to whoever pins them, or to that holder only, if it is not NULL. */
+void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length, const struct pin_holder *holder);
 
 /* ---- Reaping: what follows a drop, in order ---- */
 

@@ -443,7 +443,7 @@ static void test_gone(void **state)
 	assert_int_equal(info.detached_blocks, 10);
 	assert_int_equal(pin_file_bytes(f->table, INO), 0);
 	assert_int_equal(stats(f).limbo_blocks, 10);
-	pin_poisoned(f->table, phys_of(INO, 2), 3);
+	pin_poisoned(f->table, phys_of(INO, 2), 3, NULL);
 	expect_event(f, 2, a, PIN_EVENT_POISON, 0, 2, 5);
 	pin_drop(pin);
 	assert_int_equal(reap_all(f), 10);

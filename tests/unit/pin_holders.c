@@ -106,12 +106,12 @@ static void test_receivers(void **state)
 
 	pin_at(f, a, 0, 10, 0);
 	pin_holder_silence(a);
-	pin_poisoned(f->table, phys_of(INO, 9), 20);
+	pin_poisoned(f->table, phys_of(INO, 9), 20, NULL);
 	assert_int_equal(f->event_count, 0);
 	pin_holder_set_data(a, &receiver);
-	pin_poisoned(f->table, phys_of(INO, 9), 20);
+	pin_poisoned(f->table, phys_of(INO, 9), 20, NULL);
 	expect_event(f, 0, &receiver, PIN_EVENT_POISON, 0, 9, 10);
-	pin_poisoned(f->table, phys_of(INO, 10), 20);
+	pin_poisoned(f->table, phys_of(INO, 10), 20, NULL);
 	assert_int_equal(f->event_count, 1);
 	close_all(f, &a, 1);
 }
@@ -134,7 +134,7 @@ static void test_events_are_clipped(void **state)
 	assert_int_equal(f->events[0].offset, 100);
 	assert_int_equal(f->events[0].length, 5000);
 	pin_waiter_end(f->table, &waiter);
-	pin_poisoned(f->table, phys_of(INO, 1), 1);
+	pin_poisoned(f->table, phys_of(INO, 1), 1, NULL);
 	assert_int_equal(f->events[1].offset, BLOCK);
 	assert_int_equal(f->events[1].length, 5100 - BLOCK);
 	close_all(f, &a, 1);

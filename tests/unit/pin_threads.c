@@ -198,7 +198,7 @@ static void ask(struct worker *worker)
 	else if (chance(worker, 50))
 		(void)pin_conflict(world->table, ino_of(next(worker) % FILES), 0, FILE_BLOCKS);
 	else if (chance(worker, 30))
-		pin_poisoned(world->table, phys_of((uint32_t)(next(worker) % PHYS)), 1);
+		pin_poisoned(world->table, phys_of((uint32_t)(next(worker) % PHYS)), 1, NULL);
 	else
 		pin_get_stats(world->table, now(), &stats);
 }
