@@ -298,8 +298,9 @@ static void print_pins(const json_t *status)
 		printf("%-10s %" PRIu64 " frees of pinned blocks, refused: a bug, please report it\n", "BAD FREES",
 		       number_at(pins, "canaries"));
 	if (number_at(pins, "lost_blocks") != 0)
-		printf("%-10s %" PRIu64 " blocks of memory, found since the mount: see the log\n", "LOST",
-		       number_at(pins, "lost_blocks"));
+		printf("%-10s %" PRIu64
+		       " blocks of 4 KiB are lost to memory errors: `pinfs fsck` names files that have some\n",
+		       "LOST", number_at(pins, "lost_blocks"));
 }
 
 static const char *state_text(const json_t *status)

@@ -126,6 +126,7 @@ static int put_space(json_t *status, const struct fs_stats *stats)
 	error |= put_number(space, "free_runs", stats->free_runs);
 	error |= put_number(space, "largest_free_run_bytes", stats->largest_free_run * stats->block_size);
 	error |= put_number(space, "bad_frees", stats->bad_frees);
+	error |= put_number(space, "bad_bytes", stats->blocks_bad * stats->block_size);
 	error |= put(status, "space", space);
 
 	error |= put_number(inodes, "used", stats->inodes_used);

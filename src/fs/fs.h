@@ -253,6 +253,7 @@ struct fs_stats {
 	char meta_durability[16];
 	uint64_t block_size;
 	uint64_t blocks_total, blocks_free, free_runs, largest_free_run, bad_frees;
+	uint64_t blocks_bad; /* recorded as lost, those that are files' still included */
 	uint64_t inodes_used, inodes_cached;
 	uint64_t meta_pages_total, meta_pages_free;
 	unsigned parts;

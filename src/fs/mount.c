@@ -299,6 +299,7 @@ void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats)
 		.free_runs = blocks.free_runs,
 		.largest_free_run = blocks.largest_run,
 		.bad_frees = blocks.bad_frees,
+		.blocks_bad = meta_bad_blocks(fs->meta),
 		.inodes_used = space.inodes_used,
 		.meta_pages_total = space.pages_total,
 		.meta_pages_free = space.pages_free,
