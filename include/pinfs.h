@@ -79,11 +79,12 @@ void pinfs_disconnect(struct pinfs *fs);
  *
  * -EINVAL: length 0, unknown flags, or flags that do not go together; -ERANGE: past the end of the file (without
  * EXTEND); -EBADF: not open, O_PATH, or not in the right mode; -ENODEV: not of this mount; -EISDIR, -EINVAL: no regular
- * file; -EPERM: to write to what is immutable or append-only; -EROFS; -EAGAIN: NONBLOCK, and it would wait; -EDEADLK: what it would wait for waits for a
- * pin of yours; -EINTR: a signal came while it waited (its handler without SA_RESTART), and nothing is pinned; -EBUSY:
- * EXCLUSIVE, and others' write pins stayed, or the mount's break_policy is fail; -ENOSPC; -ENOMEM: also, over the
- * mount's pin_limit, too many mappings, or no room for one more CACHED pin; -EMFILE: also, no number for the descriptor
- * of a data part; -ESHUTDOWN; -ESTALE: the file is gone.
+ * file; -EPERM: to write to what is immutable or append-only; -EROFS; -EAGAIN: NONBLOCK, and it would wait; -EDEADLK:
+ * what it would wait for waits for a pin of yours; -EINTR: a signal came while it waited (its handler without
+ * SA_RESTART), and nothing is pinned; -EBUSY: EXCLUSIVE, and others' write pins stayed, or the mount's break_policy is
+ * fail; -ENOSPC; -ENOMEM: also, over the mount's pin_limit, too many mappings, or no room for one more CACHED pin;
+ * -EMFILE: also, no number for the descriptor of a data part; -ESHUTDOWN; -ESTALE: the file is gone; -EIO: some of the
+ * range is lost to a memory error (read(2) tells which: pin around it, or overwrite those blocks whole).
  */
 int pinfs_pin(struct pinfs *fs, int fd, off_t offset, size_t length, unsigned flags, struct pinfs_pin **pinp);
 /*
@@ -111,7 +112,8 @@ int pinfs_forget(struct pinfs_pin *pin);
  * The memory behind the first byte, readable (and writable, by PINFS_WRITE) for pinfs_length() bytes, or NULL if the
  * part cannot be mapped as one piece (see pinfs_extents()). It is page-aligned where the offset is. Stays valid until
  * unpinned, also after DETACHED and when the daemon dies; a load or store never gets SIGBUS because the file was
- * truncated.
+ * truncated. But memory can fail: a load (or pinfs_persist()) of what is lost is a SIGBUS of this process, as with any
+ * mapping, maybe before any event tells of it; who must survive that has a handler of its own.
  */
 void *pinfs_addr(const struct pinfs_pin *pin);
 size_t pinfs_length(const struct pinfs_pin *pin);
@@ -150,7 +152,9 @@ enum {
 	PINFS_EVENT_DETACHED =
 		2, /* REASON_UNMAP: the range is no longer the file's; REASON_WRITE: no longer exclusive */
 	PINFS_EVENT_CONFLICT = 3, /* somebody stored through mmap(2) into your exclusive range: that was refused */
-	PINFS_EVENT_POISON = 4, /* these bytes are lost: an uncorrectable memory error */
+	/* These bytes are lost, by an uncorrectable memory error: do not touch them, unpin them. Told again on return.
+	 */
+	PINFS_EVENT_POISON = 4,
 	PINFS_EVENT_SHUTDOWN = 5, /* the filesystem is being unmounted: unpin everything */
 };
 enum {

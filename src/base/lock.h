@@ -16,7 +16,7 @@ enum lock_rank {
 	LOCK_LAYOUT, /* a file's layout: I/O and pins shared, breaks exclusive; several: by inode number */
 	LOCK_MAP, /* a file's extent map and attributes; several: by inode number */
 	LOCK_REAP, /* who reaps dropped pins; ledger erase and limbo free happen under it */
-	LOCK_LIMBO, /* the map of blocks that no file owns and a pin still holds */
+	LOCK_LIMBO, /* the maps of blocks that no file owns and a pin still holds, and of lost blocks */
 	LOCK_LEDGER, /* a shard of the pin ledger; one at a time */
 	LOCK_INODES, /* a shard of the in-core inode table */
 	LOCK_ALLOC, /* a data allocation group; one at a time */

@@ -146,7 +146,8 @@ static_assert(sizeof(struct fmt_group) == FMT_SLOT_SIZE, "a group header is one 
 #define FMT_INO_LIMBO 3ull /* its extents are blocks that no file owns: file block = physical address */
 #define FMT_INO_LEDGER 4ull /* the first of FMT_LEDGER_SHARDS: their xattrs are sessions and pins */
 #define FMT_LEDGER_SHARDS 8u /* by session number */
-#define FMT_INO_BAD 12ull /* as limbo: blocks that are lost (memory errors), never to be used again */
+#define FMT_INO_BAD                                                                                                    \
+	12ull /* as limbo: blocks that are lost (memory errors), never to be allocated again; maybe still a file's */
 #define FMT_INO_FIRST_FREE 16ull /* 13 to 15 are reserved */
 
 /* True of limbo and of bad blocks: key and value of each extent are the same physical address. */

@@ -59,7 +59,7 @@ struct fs {
 	struct lock_mutex rename; /* LOCK_RENAME */
 	struct fs_shard shard[FS_SHARDS];
 	struct pin_table *pins; /* who has pinned what, and who waits */
-	struct lock_mutex limbo; /* LOCK_LIMBO; protects limbo's map on media */
+	struct lock_mutex limbo; /* LOCK_LIMBO; protects the maps of limbo and of lost blocks on media */
 	struct fs_pinning *pinning; /* sessions, and the threads that resume, reap and watch: private to those files */
 	struct fs_poison *poison; /* blocks that are lost: private to poison.c */
 	unsigned char *zeros; /* FS_ZEROS_SIZE bytes that stay 0: what holes read as */

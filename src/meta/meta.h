@@ -258,7 +258,7 @@ int meta_limbo_remove(struct meta_tx *tx, uint64_t phys, uint64_t length, uint64
 /* The first run of limbo at or after `phys`, or what is left of it from there. -ENOENT. */
 int meta_limbo_find(struct meta *meta, uint64_t phys, uint64_t *ret_phys, uint32_t *ret_length);
 uint64_t meta_limbo_blocks(const struct meta *meta);
-/* Blocks that are lost go from limbo, or from their file, to FMT_INO_BAD; same rules. */
+/* Blocks that are lost: into FMT_INO_BAD, wherever they are else; same rules. */
 int meta_bad_add(struct meta_tx *tx, uint64_t phys, uint32_t length);
 uint64_t meta_bad_blocks(const struct meta *meta);
 
