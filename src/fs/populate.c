@@ -57,37 +57,13 @@ static void add_piece(struct populate *step, uint64_t file_block, uint64_t phys,
 	step->blocks += length;
 }
 
-/* How many of the blocks from phys on, at most `length`, no pin counts. */
-static uint64_t uncounted_length(struct fs *fs, uint64_t phys, uint64_t length)
-{
-	uint64_t least = 0;
-
-	if (!pin_is_counted(fs->pins, phys, length))
-		return length;
-	/* least are not counted, least + 1 to length are not all so. */
-	while (length - least > 1) {
-		uint64_t middle = least + (length - least) / 2;
-
-		if (pin_is_counted(fs->pins, phys + least, middle - least))
-			length = middle;
-		else
-			least = middle;
-	}
-	return least;
-}
-
-/* The first run in [phys, +length) that no pin counts; *ret_length 0: none. */
+/* The first run in [phys, +length) that no pin counts; *ret_length 0: none, and *ret_phys is where the range ends. */
 static void find_uncounted(struct fs *fs, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint64_t *ret_length)
 {
-	const uint64_t end = phys + length;
-
-	*ret_length = length;
-	if (pin_any(fs->pins)) {
-		while (phys < end && pin_is_counted(fs->pins, phys, 1))
-			phys++;
-		*ret_length = phys < end ? uncounted_length(fs, phys, end - phys) : 0;
-	}
 	*ret_phys = phys;
+	*ret_length = length;
+	if (pin_any(fs->pins))
+		(void)pin_find_idle(fs->pins, phys, length, ret_phys, ret_length);
 }
 
 /* ---- Steps ---- */

@@ -12,16 +12,10 @@
 #define RECORDS_PER_PAGE 64u /* a page of a map that has been split has more */
 #define PAGES_SPARE 16u /* for nodes above, and for others who take pages at the same time */
 
-static void stamp_edit(void *arg, struct fmt_inode *inode)
+static void clear_edit(void *arg, struct fmt_inode *inode)
 {
 	(void)arg;
-	fs_stamp(inode);
-}
-
-static void grow_and_clear_edit(void *arg, struct fmt_inode *inode)
-{
 	fs_intent_clear(inode);
-	fs_grow_edit(arg, inode);
 }
 
 /* Written extents, clipped to a range. */
@@ -183,7 +177,7 @@ static int replace_counted(struct fs *fs, struct fs_inode *file, const struct fs
 }
 
 /* The intent is set: if a crash comes in between, the next mount frees the range rather than mark it. Same zeros. */
-static int mark_series(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole, uint64_t size)
+static int mark_series(struct fs *fs, struct fs_inode *file, const struct fs_hole *hole)
 {
 	uint64_t block = hole->first;
 	bool done = false;
@@ -196,7 +190,7 @@ static int mark_series(struct fs *fs, struct fs_inode *file, const struct fs_hol
 		if (error != 0)
 			return error;
 		done = block >= hole->last;
-		error = mark_unwritten(fs, file, &written, done ? grow_and_clear_edit : NULL, &size);
+		error = mark_unwritten(fs, file, &written, done ? clear_edit : NULL, NULL);
 	}
 	return error;
 }
@@ -205,7 +199,8 @@ static int zero_by_intent(struct fs *fs, struct fs_inode *file, uint64_t start, 
 			  const struct fs_fillings *replacements, size_t *inserted)
 {
 	struct fs_hole hole = fs_hole_of(start, end);
-	int error = fs_intent_set(fs, file, start, end, stamp_edit, NULL);
+	/* All that is seen of it happens here: the zeros, the size, the times. */
+	int error = fs_intent_set(fs, file, start, end, fs_grow_edit, &size);
 
 	if (error != 0)
 		return error;
@@ -213,7 +208,7 @@ static int zero_by_intent(struct fs *fs, struct fs_inode *file, uint64_t start, 
 	if (error == 0)
 		error = replace_counted(fs, file, replacements, inserted);
 	if (error == 0)
-		error = mark_series(fs, file, &hole, size);
+		error = mark_series(fs, file, &hole);
 	return error == 0 ? 0 : fs_intent_failed(fs, file, error);
 }
 

@@ -491,6 +491,31 @@ bool pin_counts_any(struct pin_counts *counts, uint64_t phys, uint64_t length)
 	return any;
 }
 
+bool pin_counts_idle(struct pin_counts *counts, uint64_t phys, uint64_t length, uint64_t *ret_phys,
+		     uint64_t *ret_length)
+{
+	const uint64_t end = phys + length;
+	uint64_t at = phys; /* [phys, at) is idle */
+
+	while (at < end) {
+		struct piece piece = piece_at(counts, at, end);
+		uint64_t first = piece.last, last = piece.last;
+
+		lock_mutex_take(&piece.shard->lock);
+		(void)find_counted(&piece.shard->runs, &piece, &first, &last);
+		lock_mutex_drop(&piece.shard->lock);
+		at = first;
+		if (first == last)
+			continue;
+		if (phys < at)
+			break;
+		phys = at = last;
+	}
+	*ret_phys = phys;
+	*ret_length = at - phys;
+	return phys < at;
+}
+
 /* One run that is in limbo or not, or a gap, which is not. */
 static uint64_t end_of_same(struct pin_runs *runs, const struct piece *piece, uint64_t at, bool *ret_limbo)
 {

@@ -64,6 +64,9 @@ void pin_counts_to_limbo(struct pin_counts *counts, uint64_t phys, uint64_t leng
 int pin_counts_restore_limbo(struct pin_counts *counts, uint64_t phys, uint64_t length, struct pin_reap_list *queue);
 
 bool pin_counts_any(struct pin_counts *counts, uint64_t phys, uint64_t length);
+/* The first stretch that is not counted. False: all of it is. */
+bool pin_counts_idle(struct pin_counts *counts, uint64_t phys, uint64_t length, uint64_t *ret_phys,
+		     uint64_t *ret_length);
 /* How many blocks from `phys` on, at least 1 and at most `length`, are all in limbo or all not. */
 uint64_t pin_counts_same_limbo(struct pin_counts *counts, uint64_t phys, uint64_t length, bool *ret_limbo);
 /* Blocks with held > 0 outside of limbo that have not been marked so before; marks them. `mark` is never used again. */

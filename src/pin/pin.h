@@ -288,6 +288,8 @@ void pin_detached(struct pin_table *table, uint64_t ino, uint64_t file_block, ui
 int pin_restore_limbo(struct pin_table *table, uint64_t phys, uint64_t length);
 /* The canary (rule 16): true if any block of it is counted. Who then refuses to free it says so by pin_canary(). */
 bool pin_is_counted(struct pin_table *table, uint64_t phys, uint64_t length);
+/* The first run in [phys, +length) that is not counted. False: all of it is. */
+bool pin_find_idle(struct pin_table *table, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint64_t *ret_length);
 void pin_canary(struct pin_table *table);
 /* These blocks are lost: POISON to whoever pins them, or to that holder only, if it is not NULL. */
 void pin_poisoned(struct pin_table *table, uint64_t phys, uint64_t length, const struct pin_holder *holder);

@@ -121,6 +121,11 @@ bool pin_is_counted(struct pin_table *table, uint64_t phys, uint64_t length)
 	return pin_counts_any(&table->counts, phys, length);
 }
 
+bool pin_find_idle(struct pin_table *table, uint64_t phys, uint64_t length, uint64_t *ret_phys, uint64_t *ret_length)
+{
+	return pin_counts_idle(&table->counts, phys, length, ret_phys, ret_length);
+}
+
 void pin_canary(struct pin_table *table)
 {
 	pin_add(&table->canaries, 1);

@@ -470,7 +470,7 @@ static const struct verb {
 	{"append", run_append, TREE_MIXED},
 	{"copy", run_copy, TREE_MIXED},
 	{"truncate", run_truncate, 0},
-	{"fallocate", run_fallocate, TREE_BLOCKS | TREE_SIZE},
+	{"fallocate", run_fallocate, TREE_BLOCKS},
 	{"chmod", run_chmod, 0},
 	{"setxattr", run_setxattr, 0},
 	{"removexattr", run_removexattr, 0},

@@ -314,18 +314,6 @@ static bool mixed_data(const struct node *got, const struct node *old, const str
 	return true;
 }
 
-/* All new, but for the size, which is the old one. */
-static bool not_grown(const struct node *got, const struct node *old, const struct node *new, unsigned tolerance)
-{
-	struct attr attr = got->attr;
-
-	attr.size = new->attr.size;
-	if (tolerance & TREE_BLOCKS)
-		attr.blocks = new->attr.blocks;
-	return memcmp(&attr, &new->attr, sizeof(attr)) == 0 && got->data == old->data && got->data <= new->data &&
-	       got->xattrs == new->xattrs &&memcmp(got->bytes, new->bytes, got->xattrs + got->data) == 0;
-}
-
 /* Node by node: all new; or all old but for words of its content. */
 static const char *mixed_difference(const struct tree *got, const struct tree *old, const struct tree *new,
 				    unsigned tolerance)
@@ -335,10 +323,8 @@ static const char *mixed_difference(const struct tree *got, const struct tree *o
 	while (g != NULL && o != NULL && n != NULL) {
 		const char *what = difference(g, n, tolerance);
 
-		if (what != NULL && (tolerance & TREE_SIZE) && not_grown(g, o, n, tolerance))
-			what = NULL;
-		if (what != NULL && (!(tolerance & TREE_MIXED) || !same_attr(g, o, tolerance) ||
-				     g->xattrs != o->xattrs || !mixed_data(g, o, n)))
+		if (what != NULL &&
+		    (!same_attr(g, o, tolerance) || g->xattrs != o->xattrs || !mixed_data(g, o, n)))
 			return what;
 		g = node_after(got, g);
 		o = node_after(old, o);
@@ -354,7 +340,7 @@ const char *tree_compare(const struct tree *got, const struct tree *old, const s
 
 	if (tree_difference(got, new, tolerance) == NULL || tree_difference(got, old, tolerance) == NULL)
 		return NULL;
-	if ((tolerance & (TREE_MIXED | TREE_SIZE)) && mixed_difference(got, old, new, tolerance) == NULL)
+	if ((tolerance & TREE_MIXED) && mixed_difference(got, old, new, tolerance) == NULL)
 		return NULL;
 	from_old = tree_difference(got, old, tolerance);
 	(void)snprintf(words, sizeof(words), "not the old tree: %s", from_old);

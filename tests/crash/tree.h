@@ -16,7 +16,6 @@ struct tree {
 /* What may differ after a cut inside of an operation. */
 #define TREE_MIXED 1u /* written bytes: each word old or new, while the attributes are the old ones */
 #define TREE_BLOCKS 2u /* preallocation: any number of blocks */
-#define TREE_SIZE 8u /* zero range: the zeros are there, the size not yet (src/fs/data.md) */
 #define TREE_ROOT 4u /* attributes of the root: others have worked there */
 
 /* -errno: something could not be read. */

@@ -230,6 +230,20 @@ static void leave_one(struct model *m)
 
 /* ---- Comparing ---- */
 
+static void compare_idle(struct model *m, uint64_t first, uint64_t last)
+{
+	uint64_t begin = first, end, phys, length;
+	bool idle;
+
+	while (begin < last && m->recorded[begin] > 0)
+		begin++;
+	for (end = begin; end < last && m->recorded[end] == 0;)
+		end++;
+	idle = pin_counts_idle(&m->counts, BASE + first, last - first, &phys, &length);
+	check(m, idle == (begin < last), "idle");
+	check(m, phys == BASE + begin && length == end - begin, "idle stretch");
+}
+
 static void compare_questions(struct model *m)
 {
 	uint64_t first = next(m) % BLOCKS;
@@ -243,6 +257,7 @@ static void compare_questions(struct model *m)
 		same++;
 	check(m, pin_counts_same_limbo(&m->counts, BASE + first, last - first, &limbo) == same - first, "same limbo");
 	check(m, limbo == m->limbo[first], "limbo");
+	compare_idle(m, first, last);
 }
 
 static void compare_runs(struct model *m)
