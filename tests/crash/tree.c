@@ -323,8 +323,7 @@ static const char *mixed_difference(const struct tree *got, const struct tree *o
 	while (g != NULL && o != NULL && n != NULL) {
 		const char *what = difference(g, n, tolerance);
 
-		if (what != NULL &&
-		    (!same_attr(g, o, tolerance) || g->xattrs != o->xattrs || !mixed_data(g, o, n)))
+		if (what != NULL && (!same_attr(g, o, tolerance) || g->xattrs != o->xattrs || !mixed_data(g, o, n)))
 			return what;
 		g = node_after(got, g);
 		o = node_after(old, o);
