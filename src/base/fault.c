@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <ucontext.h>
 
 /* A thread's access in progress; the handler runs in the thread that made it. */
 static _Thread_local sigjmp_buf *volatile fault_jump;
@@ -128,6 +129,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
+	const ucontext_t *interrupted = context;
 	sigjmp_buf *jump = fault_jump;
 
 	/* A hint about memory that nobody has touched: whoever does will see. */
@@ -139,6 +141,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	}
 	fault_jump = NULL;
 	fault_address = info->si_addr;
+	/* Who has wrapped sigaction(2), as sanitizers do, may have blocked more for the handler than was asked for. */
+	(void)pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
 	siglongjmp(*jump, 1);
 }
 
