@@ -177,8 +177,10 @@ static int copy_piece(struct step *step, const struct piece *piece, struct fs_so
 	if (address == NULL)
 		return -EUCLEAN;
 	*ret_part = part;
-	if (fs_is_lost(step->fs, extent->phys, extent->length))
+	if (fs_is_lost(step->fs, extent->phys, extent->length)) {
+		step->lost_fresh = piece->fresh;
 		return -EHWPOISON;
+	}
 	source_copy(source, part, address + (start - from), end - start);
 	if (!piece->fresh && !extent->unwritten) {
 		error = region_flush(part, address + (start - from), end - start);
