@@ -34,6 +34,14 @@ static int check_part(const struct wire_part *message)
 	return 0;
 }
 
+/* What is mapped is there: behind the end of a file there is only SIGBUS. */
+static int check_file(const struct wire_part *message, const struct stat *attr)
+{
+	if (S_ISCHR(attr->st_mode))
+		return 0;
+	return S_ISREG(attr->st_mode) && (uint64_t)attr->st_size >= message->bytes ? 0 : -EPROTO;
+}
+
 /* For tsearch(3). */
 static int compare_parts(const void *left, const void *right)
 {
@@ -96,6 +104,8 @@ int client_part_add(struct pinfs *fs, const struct wire_part *message, int fd)
 	error = check_part(message);
 	if (error == 0 && fstat(fd, &attr) != 0)
 		error = -errno;
+	if (error == 0)
+		error = check_file(message, &attr);
 	if (error != 0)
 		goto fail;
 	if (part == NULL || !is_same(part, message, &attr))

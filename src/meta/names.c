@@ -482,8 +482,20 @@ void names_seal(const struct map *map, struct fmt_name *name)
 
 /* ---- Iteration ---- */
 
+/* Keys are cookies: they rise from page to page, or whoever lists the names by them would never come to an end. */
+static int items_in_order(const struct item *items, unsigned count, uint64_t *previous)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (items[i].key <= *previous || items[i].key > INT64_MAX)
+			return -EUCLEAN;
+		*previous = items[i].key;
+	}
+	return 0;
+}
+
 int names_iterate(const struct map *map, uint64_t after, names_visit *visit, void *arg)
 {
+	uint64_t previous = META_COOKIE_MIN - 1;
 	struct map_path path;
 	int error;
 
@@ -498,6 +510,9 @@ int names_iterate(const struct map *map, uint64_t after, names_visit *visit, voi
 		if (error != 0)
 			return error;
 		qsort(items, count, sizeof(items[0]), compare_items);
+		error = items_in_order(items, count, &previous);
+		if (error != 0)
+			return error;
 		for (unsigned i = 0; i < count; i++) {
 			if (items[i].key <= after)
 				continue;

@@ -102,8 +102,7 @@ static void map_file(struct image *image, unsigned file)
 		die(image->path[file]);
 	image->size[file] = (size_t)stat.st_size;
 	image->bytes[file] = mmap(NULL, image->size[file], PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	image->base[file] =
-		mmap(NULL, image->size[file], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	image->base[file] = mmap(NULL, image->size[file], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (image->bytes[file] == MAP_FAILED || image->base[file] == MAP_FAILED)
 		die("mmap");
 	close(fd);

@@ -24,9 +24,9 @@ static unsigned draw_kind(void)
 		return IMAGE_HEAP;
 #endif
 	static const uint8_t kinds[] = {
-		IMAGE_SUPER,  IMAGE_GROUP,  IMAGE_INODE, IMAGE_INODE, IMAGE_INODE, IMAGE_INODE, IMAGE_NODE,  IMAGE_RECORD,
-		IMAGE_RECORD, IMAGE_RECORD, IMAGE_NAMES, IMAGE_NAME,  IMAGE_NAME,  IMAGE_NAME,	IMAGE_BLOB, IMAGE_PART,
-		IMAGE_DATA,
+		IMAGE_SUPER, IMAGE_GROUP,  IMAGE_INODE,	 IMAGE_INODE,  IMAGE_INODE, IMAGE_INODE,
+		IMAGE_NODE,  IMAGE_RECORD, IMAGE_RECORD, IMAGE_RECORD, IMAGE_NAMES, IMAGE_NAME,
+		IMAGE_NAME,  IMAGE_NAME,   IMAGE_BLOB,	 IMAGE_PART,   IMAGE_DATA,
 	};
 
 	return kinds[draw(sizeof(kinds))];
@@ -50,9 +50,31 @@ static uint64_t borrowed(unsigned kind, uint32_t offset, unsigned width)
 
 static uint64_t draw_value(const struct patch *patch, unsigned kind)
 {
-	static const uint64_t edges[] = {0, 1, 2, 3, 4, 7, 8, 255, 256, 4095, 4096, 4097, 0x7fff, 0xffff, 0x7fffffff,
-		0x80000000, 0xffffffff, 0x100000000, 1ull << 48, (1ull << 48) - 1, INT64_MAX, 1ull << 63, UINT64_MAX,
-		UINT64_MAX - 4095, UINT64_MAX - 1};
+	static const uint64_t edges[] = {0,
+					 1,
+					 2,
+					 3,
+					 4,
+					 7,
+					 8,
+					 255,
+					 256,
+					 4095,
+					 4096,
+					 4097,
+					 0x7fff,
+					 0xffff,
+					 0x7fffffff,
+					 0x80000000,
+					 0xffffffff,
+					 0x100000000,
+					 1ull << 48,
+					 (1ull << 48) - 1,
+					 INT64_MAX,
+					 1ull << 63,
+					 UINT64_MAX,
+					 UINT64_MAX - 4095,
+					 UINT64_MAX - 1};
 
 	switch (draw(6)) {
 	case 0:

@@ -359,6 +359,22 @@ static void test_rubbish(void **state)
 	assert_int_equal(try(world, 0, BLOCK, PINFS_READ), -EPROTO);
 }
 
+/* A part whose file is shorter than the daemon says would be SIGBUS behind its end; what is no file is no part. */
+static void test_short_part(void **state)
+{
+	struct world *world = *state;
+	int file = world->daemon.parts[0].fd;
+
+	world->daemon.parts[0].bytes += BLOCK;
+	assert_int_equal(try(world, 0, BLOCK, PINFS_WRITE), -EPROTO);
+	world->daemon.parts[0].bytes -= BLOCK;
+	assert_int_equal(pinfs_unpin(take(world, 0, BLOCK, PINFS_WRITE)), 0);
+	world->daemon.parts[0].fd = open("/dev", O_PATH | O_CLOEXEC);
+	assert_int_equal(try(world, 0, BLOCK, PINFS_READ), -EPROTO);
+	close(world->daemon.parts[0].fd);
+	world->daemon.parts[0].fd = file;
+}
+
 static void test_ranges(void **state)
 {
 	struct world *world = *state;
@@ -542,7 +558,8 @@ int main(void)
 		TEST(test_connect),   TEST(test_memory),      TEST(test_read_only),
 		TEST(test_scattered), TEST(test_huge),	      TEST(test_devdax),
 		TEST(test_vast),      TEST(test_zeros),	      TEST(test_refused_arguments),
-		TEST(test_rubbish),   TEST(test_ranges),      TEST(test_durability),
+		TEST(test_rubbish),
+		TEST(test_short_part),   TEST(test_ranges),      TEST(test_durability),
 		TEST(test_writeback), TEST(test_descriptors), TEST(test_cut_descriptors),
 		TEST(test_list),
 	};

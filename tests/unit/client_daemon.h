@@ -31,7 +31,9 @@
 
 #define BLOCK 4096u
 #define PARTS 3
+#ifndef SESSIONS
 #define SESSIONS 4
+#endif
 
 struct fake_part {
 	int fd;
@@ -455,7 +457,8 @@ static inline void fake_range(struct fake *fake, struct fake_session *session, c
 		break;
 	case WIRE_BELL:
 		fake->bells++;
-		if (pin != NULL && !pin->wordless && wire_word_revoke(wire_word_at(session->words, pin->request.word)))
+		if (pin != NULL && !pin->wordless && pin->request.word < WIRE_PAGE_WORDS &&
+		    wire_word_revoke(wire_word_at(session->words, pin->request.word)))
 			fake_remove(session, pin);
 		break;
 	}
