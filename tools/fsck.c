@@ -150,6 +150,7 @@ static int print_json(struct fsck *fsck, const struct check_report *report)
 	error |= json_object_set_new(object, "meta", text_or_null(fsck->meta_path));
 	error |= json_object_set_new(object, "clean_unmount", json_boolean(report->clean));
 	error |= json_object_set_new(object, "unreadable", json_boolean(report->unreadable));
+	error |= json_object_set_new(object, "features", json_string(report->features));
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 		error |= json_object_set_new(object, counts[i].name, json_integer((json_int_t)count_of(report, i)));
 	error |= json_object_set(object, "problems", fsck->problems);
@@ -181,6 +182,8 @@ static void print_summary(const struct fsck *fsck, const struct check_report *re
 	printf("%s: %s, %" PRIu64 " inodes, %" PRIu64 "/%" PRIu64 " blocks", fsck->meta_path,
 	       report->clean ? "clean" : "no errors (not unmounted cleanly: the next mount tidies up)", report->inodes,
 	       report->blocks_used, report->blocks_total);
+	if (report->features[0] != '\0')
+		printf(", uses %s", report->features);
 	if (report->ledger_pins != 0 || report->ledger_sessions != 0)
 		printf(", %" PRIu64 " pin%s of %" PRIu64 " session%s recorded", report->ledger_pins,
 		       report->ledger_pins == 1 ? "" : "s", report->ledger_sessions,

@@ -303,6 +303,22 @@ static void print_pins(const json_t *status)
 		       "LOST", number_at(pins, "lost_blocks"));
 }
 
+/* Only if there are any: what older versions do not know. */
+static void print_features(const json_t *status)
+{
+	const json_t *features = json_object_get(status, "features");
+
+	if (json_array_size(features) == 0)
+		return;
+	printf("%-10s", "features");
+	for (size_t i = 0; i < json_array_size(features); i++) {
+		const char *name = json_string_value(json_array_get(features, i));
+
+		printf(" %s", name != NULL ? name : "?");
+	}
+	printf("\n");
+}
+
 static const char *state_text(const json_t *status)
 {
 	if (json_is_true(json_object_get(status, "shut_down")))
@@ -319,6 +335,7 @@ static void print_status(const char *path, const json_t *status)
 	       up / 3600, up / 60 % 60, up % 60);
 	print_space(status);
 	print_parts(status);
+	print_features(status);
 	print_pins(status);
 	print_operations(json_object_get(status, "operations"));
 }

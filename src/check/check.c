@@ -2,6 +2,7 @@
 #include "check/walk.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,12 +42,14 @@ void check_step(struct check *check)
 static void judge_super(struct check *check)
 {
 	const struct fmt_super *super = meta_super(check->meta);
+	struct fmt_feature_text features;
 
 	if (!fmt_super_valid(super))
 		check_error(check, "I1", 0, "the super block does not verify");
 	if (super->state != FMT_STATE_CLEAN && super->state != FMT_STATE_MOUNTED)
 		check_error(check, "I1", 0, "the super block has an unknown state, %u", super->state);
 	check->report.clean = super->state == FMT_STATE_CLEAN;
+	(void)snprintf(check->report.features, sizeof(check->report.features), "%s", fmt_feature_all(super, &features));
 }
 
 static int run_passes(struct check *check, struct message *message)

@@ -72,6 +72,7 @@ struct check_report {
 	uint64_t notes;
 	uint64_t untold; /* errors and notes beyond CHECK_TOLD_MAX */
 	bool clean; /* unmounted cleanly */
+	char features[256]; /* names of what the pool uses that older versions do not know, ", " between */
 	bool unreadable; /* the walk could not begin, or did not end: counts are what was seen until then */
 };
 

@@ -191,6 +191,7 @@ void ctl_connection_violates(struct ctl_connection *connection, const char *what
 
 void ctl_connection_end(struct ctl_connection *connection)
 {
+	const bool greeting = connection->state == CTL_STATE_GREETING;
 	struct ctl *ctl = connection->ctl;
 
 	if (connection->state >= CTL_STATE_ENDED)
@@ -201,7 +202,9 @@ void ctl_connection_end(struct ctl_connection *connection)
 	/* Nobody sends to the descriptor after this. */
 	ctl_out_drop(connection);
 	ctl_requests_end(connection);
-	ctl_session_detach(connection);
+	/* A worker at its HELLO has the session, and the holder, until it is done: go_if_idle(). */
+	if (!greeting)
+		ctl_session_detach(connection);
 	(void)shutdown(connection->fd, SHUT_RDWR);
 	ctl_file_close(connection->file);
 	connection->file = NULL;
@@ -223,7 +226,7 @@ static void go_if_idle(struct ctl_connection *connection)
 	lock_mutex_drop(&ctl->lock);
 	if (!idle)
 		return;
-	/* A HELLO that was under way may have found a session after all. */
+	/* What a HELLO that was under way has found. */
 	ctl_session_detach(connection);
 	connection->state = CTL_STATE_GONE;
 	TAILQ_REMOVE(&ctl->connections, connection, next);

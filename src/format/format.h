@@ -36,10 +36,18 @@
 #define FMT_NAMES_MAGIC FMT_MAGIC4('P', 'n', 'a', 'm')
 #define FMT_BLOB_MAGIC FMT_MAGIC4('P', 'b', 'l', 'b')
 
-/* Known feature words. An unknown incompat bit: refuse. An unknown ro_compat bit: mount read-only. compat: ignore. */
+/*
+ * Known feature words. An unknown incompat bit: refuse. An unknown ro_compat bit: mount read-only. compat: ignore. A
+ * bit is set in one durable step before the first thing is stored that needs it, and then stays.
+ */
+#define FMT_INCOMPAT_ACL 1u /* POSIX ACLs: who does not know them lets in whom they keep out */
+#define FMT_RO_COMPAT_FLAGS 1u /* flags of users on inodes: who does not know them changes what is immutable */
 #define FMT_COMPAT_KNOWN 0u
-#define FMT_RO_COMPAT_KNOWN 0u
-#define FMT_INCOMPAT_KNOWN 0u
+#define FMT_RO_COMPAT_KNOWN FMT_RO_COMPAT_FLAGS
+#define FMT_INCOMPAT_KNOWN FMT_INCOMPAT_ACL
+/* Of data parts: none yet. */
+#define FMT_PART_RO_COMPAT_KNOWN 0u
+#define FMT_PART_INCOMPAT_KNOWN 0u
 
 /* ---- Data part: block 0 and, as a copy for rescue, the last block of the part ---- */
 
@@ -106,13 +114,18 @@ struct fmt_super {
 	uint32_t arenas; /* used entries of arena[] */
 	uint32_t state; /* FMT_STATE_ */
 	uint64_t mounts; /* read-write mounts so far */
-	uint8_t reserved[128];
+	/* For who does not know a bit that is set: text, padded with zeros. */
+	char needs[24]; /* the version of pinfs that knows all bits; empty in a pool of before this field */
+	char features[104]; /* "i0:acl r0:flags ...": class and number of each bit, and its name */
 	struct fmt_arena {
 		uint64_t offset; /* pool offset of the arena's first frame; 16 bytes below the object's */
 		uint64_t groups; /* in this arena */
 	} arena[FMT_ARENAS_MAX];
 };
 static_assert(sizeof(struct fmt_super) <= 4096, "super fits the root object");
+static_assert(offsetof(struct fmt_super, needs) == 112, "super layout: needs");
+static_assert(offsetof(struct fmt_super, features) == 136, "super layout: features");
+static_assert(offsetof(struct fmt_super, arena) == 240, "super layout: arenas");
 
 #define FMT_STATE_CLEAN 0u
 #define FMT_STATE_MOUNTED 1u /* mounted read-write, or not unmounted cleanly */
@@ -500,6 +513,37 @@ bool fmt_part_header_valid(const struct fmt_part_header *header); /* magic and c
 
 void fmt_super_seal(struct fmt_super *super);
 bool fmt_super_valid(const struct fmt_super *super);
+
+/* Features that this pinfs knows. */
+enum fmt_feature {
+	FMT_FEATURE_ACL,
+	FMT_FEATURE_FLAGS,
+	FMT_FEATURES,
+};
+
+enum fmt_word {
+	FMT_WORD_COMPAT = 'c',
+	FMT_WORD_RO_COMPAT = 'r',
+	FMT_WORD_INCOMPAT = 'i',
+};
+
+struct fmt_feature_text {
+	char text[256];
+};
+
+bool fmt_feature_used(const struct fmt_super *super, enum fmt_feature feature);
+/* Sets its bit, and what is said of it to older readers: `version` needs it. Seals. */
+void fmt_feature_add(struct fmt_super *super, enum fmt_feature feature, const char *version);
+/*
+ * Names of the bits that are set, with ", " between: as this pinfs knows them, or as `super` says (NULL: of a part's
+ * header, which has no names), or else "incompat bit 7".
+ */
+const char *fmt_feature_names(enum fmt_word word, uint32_t bits, const struct fmt_super *super,
+			      struct fmt_feature_text *room);
+/* The same of all that the pool uses. */
+const char *fmt_feature_all(const struct fmt_super *super, struct fmt_feature_text *room);
+/* Which pinfs knows all of it: "pinfs 0.2.0 or newer", or as much as is known. */
+const char *fmt_feature_needs(const struct fmt_super *super, struct fmt_feature_text *room);
 
 void fmt_group_seal(struct fmt_group *group, const uint8_t pool_uuid[16]);
 bool fmt_group_valid(const struct fmt_group *group, const uint8_t pool_uuid[16], uint64_t number);

@@ -112,6 +112,23 @@ static int put_parts(json_t *status, struct fs *fs, uint64_t block_size)
 	return error;
 }
 
+/* A list of names, ", " between. */
+static int put_features(json_t *status, const char *names)
+{
+	json_t *array = json_array();
+	int error = 0;
+
+	while (names[0] != '\0') {
+		size_t length = strcspn(names, ",");
+
+		error |= json_array_append_new(array, json_stringn(names, length)) == 0 ? 0 : -ENOMEM;
+		names += length;
+		names += strspn(names, ", ");
+	}
+	error |= put(status, "features", array);
+	return error;
+}
+
 static int put_space(json_t *status, const struct fs_stats *stats)
 {
 	json_t *space = json_object();
@@ -195,6 +212,7 @@ static int make_text(struct front *front, bool parts, char **ret_text)
 		goto out;
 	fs_get_stats(front->fs, stats);
 	error = put_daemon(status, front);
+	error |= put_features(status, stats->features);
 	error |= put_space(status, stats);
 	error |= put_pins(status, front->fs, stats->block_size);
 	error |= put_number(status, "part_count", stats->parts);

@@ -95,6 +95,10 @@ static int set_locked(struct fs *fs, struct fs_inode *inode, uint32_t flags, uin
 		error = check(fs, inode->media, after, cred);
 	if (error != 0 || after == inode->media->flags)
 		return error;
+	if ((after & FMT_INODE_USER) != 0)
+		error = meta_feature_use(fs->meta, FMT_FEATURE_FLAGS);
+	if (error != 0)
+		return error;
 	error = meta_begin(fs->meta, META_TX_RESERVE, &tx);
 	if (error != 0)
 		return error;

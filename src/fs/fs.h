@@ -251,6 +251,7 @@ ssize_t fs_listxattr(struct fs *fs, uint64_t ino, bool trusted, char *list, size
 struct fs_stats {
 	char meta_path[4096];
 	char meta_durability[16];
+	char features[256]; /* names of what the pool uses that older versions do not know, ", " between */
 	uint64_t block_size;
 	uint64_t blocks_total, blocks_free, free_runs, largest_free_run, bad_frees;
 	uint64_t blocks_bad; /* recorded as lost, those that are files' still included */

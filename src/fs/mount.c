@@ -130,12 +130,7 @@ static int meta_part_open(struct fs *fs, const struct fs_options *options, struc
 	error = meta_open(fs->meta_path, options->read_only ? META_OPEN_COPY : 0, &fs->meta, message);
 	if (error != 0)
 		return error;
-	if ((meta_super(fs->meta)->incompat & ~FMT_INCOMPAT_KNOWN) != 0) {
-		message_set(message, "%s: made by a newer pinfs (features %#x unknown)", fs->meta_path,
-			    meta_super(fs->meta)->incompat & ~FMT_INCOMPAT_KNOWN);
-		return -EPROTONOSUPPORT;
-	}
-	fs->read_only = options->read_only || meta_must_be_read_only(fs->meta);
+	fs->read_only = options->read_only;
 	return 0;
 }
 
@@ -287,6 +282,7 @@ void fs_close(struct fs *fs)
 
 void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats)
 {
+	struct fmt_feature_text features;
 	struct alloc_stats blocks;
 	struct meta_space space;
 
@@ -308,6 +304,8 @@ void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats)
 	/* Paths longer than the field are cut: they are for people. */
 	(void)snprintf(ret_stats->meta_path, sizeof(ret_stats->meta_path), "%s", fs->meta_path);
 	(void)snprintf(ret_stats->meta_durability, sizeof(ret_stats->meta_durability), "%s", meta_durability(fs->meta));
+	(void)snprintf(ret_stats->features, sizeof(ret_stats->features), "%s",
+		       fmt_feature_all(meta_super(fs->meta), &features));
 	for (unsigned i = 0; i < FS_SHARDS; i++) {
 		lock_mutex_take(&fs->shard[i].lock);
 		ret_stats->inodes_cached += fs->shard[i].count;

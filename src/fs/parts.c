@@ -75,20 +75,6 @@ static int named_check(const struct named_part *named, size_t count, struct mess
 
 /* ---- Opening ---- */
 
-static int features_check(struct fs *fs, const struct region_part *part, struct message *message)
-{
-	const struct fmt_part_header *header = region_block(part, 0);
-
-	if ((header->incompat & ~FMT_INCOMPAT_KNOWN) != 0) {
-		message_set(message, "%s: made by a newer pinfs (features %#x unknown)", part->path,
-			    header->incompat & ~FMT_INCOMPAT_KNOWN);
-		return -EPROTONOSUPPORT;
-	}
-	if ((header->ro_compat & ~FMT_RO_COMPAT_KNOWN) != 0)
-		fs->read_only = true;
-	return 0;
-}
-
 /* Makes room for one more part. */
 static int parts_grow(struct fs *fs)
 {
@@ -122,9 +108,6 @@ static int part_open(struct fs *fs, const struct meta_part *record, const char *
 	if (error != 0)
 		return error;
 	fs->part[fs->parts++] = part;
-	error = features_check(fs, part, message);
-	if (error != 0)
-		return error;
 	/* The first and the last block hold the header and its copy. */
 	return alloc_add_part(fs->alloc, record->number, 1, record->blocks - 1);
 }

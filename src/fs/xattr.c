@@ -75,6 +75,14 @@ static bool only_frees(const struct change *change)
 	return change->value == NULL;
 }
 
+/* Else it removes one, or is refused. */
+static bool stores_acl(const struct change *change, const struct fs_inode *inode)
+{
+	if (change->acl == NULL || only_frees(change))
+		return false;
+	return change->acl_kind == FS_ACL_DEFAULT ? S_ISDIR(inode->type) : !S_ISLNK(inode->type);
+}
+
 static int change_tx(struct meta_tx *tx, struct fs_inode *inode, const struct change *change)
 {
 	struct timespec now = fs_now();
@@ -112,6 +120,8 @@ static int xattr_change(struct fs *fs, uint64_t ino, const struct change *change
 	error = fs_writable(fs);
 	if (error == 0)
 		error = fs_may_change(inode, FS_CHANGE_ANY);
+	if (error == 0 && stores_acl(change, inode))
+		error = meta_feature_use(fs->meta, FMT_FEATURE_ACL);
 	if (error != 0)
 		goto drop;
 	error = meta_begin(fs->meta, remove ? META_TX_RESERVE : 0, &tx);

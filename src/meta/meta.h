@@ -47,7 +47,8 @@ int meta_create_finish(struct meta *meta);
 
 /*
  * Opens a pool. Recovers what libpmemobj's logs hold. -EBUSY: another process has it (its pid in `message`);
- * -EUCLEAN: not a pool of ours or damaged; -EPROTONOSUPPORT: a newer format; -ENOENT, -EACCES ...; words in `message`.
+ * -EUCLEAN: not a pool of ours or damaged; -EPROTONOSUPPORT: a newer format, or a feature that is unknown here (of
+ * those in ro_compat only without META_OPEN_COPY); -ENOENT, -EACCES ...; words in `message`.
  * meta_scan() must follow before any transaction.
  */
 int meta_open(const char *path, unsigned flags, struct meta **ret_meta, struct message *message);
@@ -61,8 +62,13 @@ void meta_close(struct meta *meta);
 int meta_probe(const char *path, struct message *message);
 
 const struct fmt_super *meta_super(const struct meta *meta);
-/* True if unknown ro_compat bits allow only reading. */
-bool meta_must_be_read_only(const struct meta *meta);
+/*
+ * Before something is stored that the feature's word is for: from then on the pool says that it uses it. Durable on
+ * return; a transaction of its own, the first time only. Any thread, with none open. -EIO: stopped.
+ */
+int meta_feature_use(struct meta *meta, enum fmt_feature feature);
+/* Those that it uses: bit by enum fmt_feature. */
+unsigned meta_features(const struct meta *meta);
 /* "cpu-flush", "eADR" or "msync": how stores to the meta part become durable. */
 const char *meta_durability(const struct meta *meta);
 

@@ -18,11 +18,6 @@ const struct fmt_super *meta_super(const struct meta *meta)
 	return meta->super;
 }
 
-bool meta_must_be_read_only(const struct meta *meta)
-{
-	return (meta->super->ro_compat & ~FMT_RO_COMPAT_KNOWN) != 0;
-}
-
 const char *meta_durability(const struct meta *meta)
 {
 	/* Not pmem_is_pmem(): libpmem does not know what libpmemobj has mapped. */
@@ -53,6 +48,7 @@ int meta_attach(struct meta *meta)
 {
 	int error = groups_map(meta);
 
+	feature_settle(meta);
 	return error != 0 ? error : space_init(meta);
 }
 
@@ -62,6 +58,7 @@ void meta_close(struct meta *meta)
 		return;
 	space_fini(meta);
 	ledger_fini(meta);
+	feature_fini(meta);
 	free(meta->group);
 	fault_unname(meta->pop);
 	if (meta->pop != NULL)
@@ -95,10 +92,41 @@ static bool super_bounded(const struct fmt_super *super, uint64_t pool_size)
 	return groups == super->groups && groups < GROUP_NONE;
 }
 
+/* A sound superblock: is there anything that this pinfs does not know? */
+static int features_check(const struct meta *meta, unsigned flags, struct message *message)
+{
+	const struct fmt_super *super = meta->super;
+	const uint32_t incompat = super->incompat & ~FMT_INCOMPAT_KNOWN;
+	const uint32_t ro_compat = super->ro_compat & ~FMT_RO_COMPAT_KNOWN;
+	struct fmt_feature_text names, needs;
+
+	if (super->version > FMT_VERSION) {
+		message_set(message, "%s: format version %u is newer than this pinfs (%u) knows: upgrade pinfs",
+			    meta->path, super->version, FMT_VERSION);
+		return -EPROTONOSUPPORT;
+	}
+	if (incompat != 0) {
+		message_set(message, "%s: uses what this pinfs (" PINFS_VERSION ") does not know: %s; use %s",
+			    meta->path, fmt_feature_names(FMT_WORD_INCOMPAT, incompat, super, &names),
+			    fmt_feature_needs(super, &needs));
+		return -EPROTONOSUPPORT;
+	}
+	if (ro_compat != 0 && (flags & META_OPEN_COPY) == 0) {
+		message_set(message,
+			    "%s: uses what this pinfs (" PINFS_VERSION
+			    ") does not know, and can only read: %s; mount it with -o ro, or use %s",
+			    meta->path, fmt_feature_names(FMT_WORD_RO_COMPAT, ro_compat, super, &names),
+			    fmt_feature_needs(super, &needs));
+		return -EPROTONOSUPPORT;
+	}
+	return 0;
+}
+
 static int super_check(struct meta *meta, unsigned flags, struct message *message)
 {
 	struct fmt_super *super = meta->super;
 	struct fmt_super copy;
+	int error;
 
 	if (super->magic != FMT_SUPER_MAGIC) {
 		copy = *super;
@@ -114,12 +142,9 @@ static int super_check(struct meta *meta, unsigned flags, struct message *messag
 		message_set(message, "%s: superblock damaged (I1): run `pinfs fsck`", meta->path);
 		return -EUCLEAN;
 	}
-	if (super->version > FMT_VERSION || (super->incompat & ~FMT_INCOMPAT_KNOWN) != 0) {
-		message_set(message,
-			    "%s: format version %u with features %#x is newer than this pinfs (%u): upgrade pinfs",
-			    meta->path, super->version, super->incompat, FMT_VERSION);
-		return -EPROTONOSUPPORT;
-	}
+	error = features_check(meta, flags, message);
+	if (error != 0)
+		return error;
 	if (!super_bounded(super, meta->file.size)) {
 		message_set(message, "%s: superblock names places outside of the pool (I1): run `pinfs fsck`",
 			    meta->path);
@@ -194,7 +219,13 @@ struct meta *meta_new(const char *path)
 	if (meta == NULL)
 		return NULL;
 	meta->path = strdup(path);
-	if (meta->path == NULL || sodium_init() < 0 || ledger_init(meta) != 0) {
+	if (meta->path == NULL || sodium_init() < 0 || feature_init(meta) != 0) {
+		free(meta->path);
+		free(meta);
+		return NULL;
+	}
+	if (ledger_init(meta) != 0) {
+		feature_fini(meta);
 		free(meta->path);
 		free(meta);
 		return NULL;

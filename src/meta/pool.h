@@ -55,6 +55,8 @@ struct meta {
 	_Atomic uint64_t bad_blocks;
 	_Atomic uint64_t ledger_extents; /* of all recorded pins, those being recorded too */
 	struct lock_mutex ledger[FMT_LEDGER_SHARDS]; /* LOCK_LEDGER; each protects a shard: inode, names, blobs */
+	struct lock_mutex feature_lock; /* LOCK_LEAF; protects the feature words on media */
+	_Atomic unsigned features; /* bit by enum fmt_feature: known ones that the pool uses */
 	_Atomic unsigned ledger_damaged; /* bit i: the scan, or a reader, met damage in shard i */
 };
 
@@ -123,6 +125,13 @@ int ledger_init(struct meta *meta);
 void ledger_fini(struct meta *meta);
 /* After the scan: counts what is recorded. */
 int ledger_settle(struct meta *meta);
+
+/* ---- feature.c ---- */
+
+int feature_init(struct meta *meta);
+void feature_fini(struct meta *meta);
+/* What the superblock says. */
+void feature_settle(struct meta *meta);
 
 /* ---- space.c ---- */
 

@@ -308,7 +308,7 @@ int meta_scan(struct meta *meta, const struct meta_visitor *visitor, struct mess
 	if (error != 0)
 		return error;
 	/* A pool that was made before there were pins. */
-	if (!meta->keep && !meta_must_be_read_only(meta))
+	if (!meta->keep)
 		scan.inodes += reserved_complete(meta);
 	space_ready(meta);
 	limbo_settle(meta);

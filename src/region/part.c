@@ -41,8 +41,9 @@ static int check_size(const struct region_file *file, const char *path, const st
 static int check_version(const struct fmt_part_header *header, bool read_only, const char *path,
 			 struct message *message)
 {
-	uint32_t incompat = header->incompat & ~FMT_INCOMPAT_KNOWN;
-	uint32_t ro_compat = header->ro_compat & ~FMT_RO_COMPAT_KNOWN;
+	uint32_t incompat = header->incompat & ~FMT_PART_INCOMPAT_KNOWN;
+	uint32_t ro_compat = header->ro_compat & ~FMT_PART_RO_COMPAT_KNOWN;
+	struct fmt_feature_text names, needs;
 
 	if (header->version > FMT_VERSION) {
 		message_set(message, "data part %s: format version %" PRIu32 "; this program knows up to %u: update it",
@@ -54,14 +55,17 @@ static int check_version(const struct fmt_part_header *header, bool read_only, c
 		return -EUCLEAN;
 	}
 	if (incompat != 0) {
-		message_set(message, "data part %s: unknown incompatible features 0x%" PRIx32 ": update this program",
-			    path, incompat);
+		message_set(message, "data part %s: uses what this pinfs (" PINFS_VERSION ") does not know: %s; use %s",
+			    path, fmt_feature_names(FMT_WORD_INCOMPAT, incompat, NULL, &names),
+			    fmt_feature_needs(NULL, &needs));
 		return -EPROTONOSUPPORT;
 	}
 	if (ro_compat != 0 && !read_only) {
 		message_set(message,
-			    "data part %s: unknown features 0x%" PRIx32 ": mount read-only, or update this program",
-			    path, ro_compat);
+			    "data part %s: uses what this pinfs (" PINFS_VERSION
+			    ") does not know, and can only read: %s; mount it with -o ro, or use %s",
+			    path, fmt_feature_names(FMT_WORD_RO_COMPAT, ro_compat, NULL, &names),
+			    fmt_feature_needs(NULL, &needs));
 		return -EPROTONOSUPPORT;
 	}
 	return 0;

@@ -71,7 +71,7 @@ static struct ctl *ctl;
 static struct peer peers[PEERS];
 static struct file files[FILES];
 static struct process_identity self;
-static char socket_path[128];
+static char socket_path[100];
 static dev_t device;
 
 /* ---- Handles as FUSE makes them, of memfds; the linker puts this in front of the system call ---- */

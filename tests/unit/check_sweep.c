@@ -70,7 +70,7 @@ static void seal_inode(struct sealed *sealed, const struct image *image, const s
 static void find_sealed(struct sealed *sealed, const struct image *image)
 {
 	seal(sealed, image, image->super, offsetof(struct fmt_super, state));
-	seal(sealed, image, image->super->reserved, sizeof(*image->super) - offsetof(struct fmt_super, reserved));
+	seal(sealed, image, image->super->needs, sizeof(*image->super) - offsetof(struct fmt_super, needs));
 	for (uint64_t group = 0; group < image->super->groups; group++) {
 		const struct fmt_group *header = (struct fmt_group *)image_frame(image, group, 0);
 

@@ -555,12 +555,22 @@ static void test_list(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_connect),   TEST(test_memory),      TEST(test_read_only),
-		TEST(test_scattered), TEST(test_huge),	      TEST(test_devdax),
-		TEST(test_vast),      TEST(test_zeros),	      TEST(test_refused_arguments),
+		TEST(test_connect),
+		TEST(test_memory),
+		TEST(test_read_only),
+		TEST(test_scattered),
+		TEST(test_huge),
+		TEST(test_devdax),
+		TEST(test_vast),
+		TEST(test_zeros),
+		TEST(test_refused_arguments),
 		TEST(test_rubbish),
-		TEST(test_short_part),   TEST(test_ranges),      TEST(test_durability),
-		TEST(test_writeback), TEST(test_descriptors), TEST(test_cut_descriptors),
+		TEST(test_short_part),
+		TEST(test_ranges),
+		TEST(test_durability),
+		TEST(test_writeback),
+		TEST(test_descriptors),
+		TEST(test_cut_descriptors),
 		TEST(test_list),
 	};
 

@@ -69,6 +69,29 @@ static void test_wrong_messages(void **state)
 	good_close(&good);
 }
 
+/* Gone before it is welcomed: the worker that greets it must not find the session freed (under ASan). */
+static void test_gone_at_once(void **state)
+{
+	struct world *world = *state;
+	struct wire_hello hello;
+	struct good good;
+	struct peer peer;
+
+	good_open(&good, world);
+	hello_fill(&hello);
+	for (unsigned i = 0; i < 400; i++) {
+		peer_init(&peer, world);
+		peer.fd = peer_dial(world);
+		assert_int_equal(send_raw(peer.fd, &hello, sizeof(hello), NULL, 0, 0), 0);
+		/* At different points of the greeting. */
+		for (unsigned yields = 0; yields < i % 8; yields++)
+			(void)sched_yield();
+		peer_forget(&peer);
+	}
+	good_works(&good);
+	good_close(&good);
+}
+
 static void test_wrong_descriptors(void **state)
 {
 	static unsigned char bytes[256];
@@ -247,8 +270,9 @@ static void test_noise(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_WORLD(test_wrong_messages), WITH_WORLD(test_wrong_descriptors), WITH_WORLD(test_unknown_request),
-		WITH_WORLD(test_number_in_use),	 WITH_WORLD(test_number_again),	     WITH_WORLD(test_noise),
+		WITH_WORLD(test_wrong_messages),  WITH_WORLD(test_gone_at_once),  WITH_WORLD(test_wrong_descriptors),
+		WITH_WORLD(test_unknown_request), WITH_WORLD(test_number_in_use), WITH_WORLD(test_number_again),
+		WITH_WORLD(test_noise),
 	};
 
 	starter_start();

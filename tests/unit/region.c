@@ -334,8 +334,9 @@ static void test_versions(void **state)
 	assert_says(place, "version");
 	ASSERT_FIELD(place, version, 0, false, -EUCLEAN);
 	ASSERT_FIELD(place, incompat, 0x80000000u, true, -EPROTONOSUPPORT);
+	assert_says(place, "incompat bit 31; use a newer pinfs");
 	ASSERT_FIELD(place, ro_compat, 1, false, -EPROTONOSUPPORT);
-	assert_says(place, "read-only");
+	assert_says(place, "ro_compat bit 0; mount it with -o ro, or use a newer pinfs");
 	ASSERT_FIELD(place, ro_compat, 1, true, 0);
 	ASSERT_FIELD(place, compat, 0xffffffffu, false, 0);
 }
