@@ -4,6 +4,8 @@ patch.py flip FILE OFFSET          inverts the byte there
 patch.py newer-part FILE           a data part of the next format version, with its checksum right (src/format/format.h)
 patch.py newer-super FILE          the same of a meta part's superblock
 patch.py feature-super FILE        an incompat feature bit that nobody knows, checksum right
+patch.py ro-feature-super FILE     a ro_compat bit
+patch.py ro-feature-part FILE      the same of a data part
 """
 import struct
 import sys
@@ -12,7 +14,8 @@ PART_MAGIC = b'pinsPART'
 SUPER_MAGIC = b'pnfsSUPO'
 SUPER_SIZE = 240 + 240 * 16
 VERSION_AT, CRC_AT = 8, 12
-PART_INCOMPAT_AT, SUPER_INCOMPAT_AT = 24, 24
+SUPER_INCOMPAT_AT = 24
+RO_COMPAT_AT = 20  # of both
 
 
 def crc32c(data):
@@ -80,6 +83,14 @@ def feature(record):
     put(record, SUPER_INCOMPAT_AT, 1 << 31)
 
 
+def ro_feature(record):
+    put(record, RO_COMPAT_AT, 1 << 31)
+
+
+SUPER_EDITS = {'newer-super': newer, 'feature-super': feature, 'ro-feature-super': ro_feature}
+PART_EDITS = {'newer-part': newer, 'ro-feature-part': ro_feature}
+
+
 def main():
     command, path = sys.argv[1:3]
     if command == 'flip':
@@ -88,11 +99,11 @@ def main():
             byte = file.read(1)[0]
             file.seek(-1, 1)
             file.write(bytes([byte ^ 0xff]))
-    elif command == 'newer-part':
-        change(path, lambda file: 0, 4096, [], newer)
+    elif command in PART_EDITS:
+        change(path, lambda file: 0, 4096, [], PART_EDITS[command])
     else:
         # magic, state and mounts are not covered
-        change(path, find_super, SUPER_SIZE, [(0, 8), (100, 112)], newer if command == 'newer-super' else feature)
+        change(path, find_super, SUPER_SIZE, [(0, 8), (100, 112)], SUPER_EDITS[command])
 
 
 main()
