@@ -50,7 +50,7 @@ def fill(top, features):
     put(f'{top}/large', *((i * 4096, bytes([i % 251]) * 4096) for i in range(150)))
     # More extents than an inode holds; holes; an end within a block.
     put(f'{top}/holes', *((i * 8192, bytes([1 + i % 250]) * 100) for i in range(200)))
-    put(f'{top}/far', (1 << 40, b'x'))
+    put(f'{top}/far', (1 << 24, b'x'))
     put(f'{top}/cut', (0, b'c' * 10000))
     os.truncate(f'{top}/cut', 5000)
     with open(f'{top}/reserved', 'wb') as file:
