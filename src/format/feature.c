@@ -93,7 +93,8 @@ static void append_name(enum fmt_word word, unsigned bit, const struct fmt_super
 			    : word == FMT_WORD_RO_COMPAT ? "ro_compat"
 							 : "compat";
 	size_t used = strlen(room->text), left = sizeof(room->text) - used;
-	const char *name = known_name(word, bit);
+	/* A part's bits are others. */
+	const char *name = super != NULL ? known_name(word, bit) : NULL;
 	size_t length = name != NULL ? strlen(name) : 0;
 
 	if (name == NULL && super != NULL)
