@@ -1,4 +1,5 @@
 /* Making a pool: the heap is handed out once, here, as arenas; nothing is allocated from it later. */
+#include "meta/memory.h"
 #include "meta/pool.h"
 
 #include "base/arith.h"
@@ -114,6 +115,7 @@ int meta_create(const char *path, const struct meta_create_args *args, struct me
 	meta = meta_new(path);
 	if (meta == NULL)
 		return -ENOMEM;
+	memory_set_up();
 	meta->pop = pmemobj_create(path, FMT_LAYOUT_NAME, args->size, 0600);
 	if (meta->pop == NULL) {
 		error = create_failed(path, args->size, message);

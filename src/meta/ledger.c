@@ -5,6 +5,7 @@
 #include "meta/blob.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 /* ---- Life ---- */
 

@@ -7,6 +7,7 @@
 #include "base/arith.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <stdarg.h>
 #include <stdio.h>
 

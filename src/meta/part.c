@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Longest name: "part.65535". */
 static int part_name(uint32_t number, char name[16])

@@ -1,4 +1,5 @@
 /* Opening and closing the libpmemobj pool. */
+#include "meta/memory.h"
 #include "meta/pool.h"
 
 #include "base/arith.h"
@@ -11,6 +12,7 @@
 #include <libpmem.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 const struct fmt_super *meta_super(const struct meta *meta)
@@ -174,6 +176,11 @@ static int open_failed(const char *path, int saved, struct message *message)
 		message_set(message, "%s: %s", path, strerror(saved));
 		return -saved;
 	}
+	if (saved == ENXIO) {
+		/* Whatever kept it from asking the device, too little memory for one: not a damaged pool. */
+		message_set(message, "%s: libpmemobj cannot look for bad blocks: %s", path, pmemobj_errormsg());
+		return -ENXIO;
+	}
 	message_set(message, "%s: libpmemobj cannot open it as a pinfs pool: %s", path, pmemobj_errormsg());
 	return -EUCLEAN;
 }
@@ -189,8 +196,11 @@ static int pop_open(struct meta *meta, struct message *message)
 		message_set(message, "%s: %s", meta->path, pmemobj_errormsg());
 		return -EINVAL;
 	}
+	memory_set_up();
+	(void)memory_refused();
 	meta->pop = pmemobj_open(meta->path, FMT_LAYOUT_NAME);
-	saved = errno;
+	/* libpmemobj does not always say it. */
+	saved = memory_refused() ? ENOMEM : errno;
 	copy = 0;
 	(void)pmemobj_ctl_set(NULL, "copy_on_write.at_open", &copy);
 	if (meta->pop == NULL)
@@ -238,8 +248,10 @@ int meta_open(const char *path, unsigned flags, struct meta **ret_meta, struct m
 	struct meta *meta = meta_new(path);
 	int error;
 
-	if (meta == NULL)
+	if (meta == NULL) {
+		message_set(message, "%s: %s", path, strerror(ENOMEM));
 		return -ENOMEM;
+	}
 	error = precheck(path, &meta->file, message);
 	if (error != 0)
 		goto close;

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 
 #define SLOTS_ALL 0xffffu
 /* A shard keeps this many free slots before it turns empty inode frames into pages again. */

@@ -144,7 +144,7 @@ int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
 	assert(meta->scanned);
 	if (atomic_load_explicit(&meta->stopped, memory_order_relaxed))
 		return -EIO;
-	tx = malloc(sizeof(*tx));
+	tx = memory_take(sizeof(*tx));
 	if (tx == NULL)
 		return -ENOMEM;
 	tx->meta = meta;
@@ -174,7 +174,7 @@ put_slot:
 	if (tx->slot != FMT_INO_NONE)
 		space_slot_put(meta, tx->slot);
 free_tx:
-	free(tx);
+	memory_give_back(tx);
 	return error;
 }
 
@@ -195,7 +195,7 @@ static void tx_end(struct meta_tx *tx, const struct vec *pages, const struct vec
 	vec_fini(&tx->freed);
 	vec_fini(&tx->edited);
 	vec_fini(&tx->destroyed);
-	free(tx);
+	memory_give_back(tx);
 }
 
 int meta_commit(struct meta_tx *tx)

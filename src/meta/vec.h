@@ -1,10 +1,11 @@
-/* A growing list of 64-bit numbers; the first few need no memory. */
+/* A growing list of 64-bit numbers, of a transaction; the first few need no memory. */
 #ifndef PINFS_META_VEC_H
 #define PINFS_META_VEC_H
 
+#include "meta/memory.h"
+
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define VEC_INLINE 6
@@ -26,13 +27,13 @@ static inline void vec_init(struct vec *vec)
 static inline void vec_fini(struct vec *vec)
 {
 	if (vec->items != vec->first)
-		free(vec->items);
+		memory_give_back(vec->items);
 }
 
 static inline int vec_push(struct vec *vec, uint64_t item)
 {
 	if (vec->count == vec->capacity) {
-		uint64_t *bigger = malloc(2 * vec->capacity * sizeof(*bigger));
+		uint64_t *bigger = memory_take(2 * vec->capacity * sizeof(*bigger));
 
 		if (bigger == NULL)
 			return -ENOMEM;
