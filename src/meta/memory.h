@@ -1,6 +1,6 @@
 /*
- * Memory of transactions, libpmemobj's and ours: it does not fail. What a transaction has begun must not stop for want of
- * memory: a truncation that is half carried out would stop all writing.
+ * Memory of transactions, libpmemobj's and ours: it does not fail. What a transaction has begun must not stop for want
+ * of memory: a truncation that is half carried out would stop all writing.
  */
 #ifndef PINFS_META_MEMORY_H
 #define PINFS_META_MEMORY_H

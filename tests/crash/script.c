@@ -427,9 +427,8 @@ int script_mount(struct script_world *world, struct message *message)
 
 static int run_mount(const struct call *call)
 {
-	struct message message;
-
-	return script_mount(call->world, &message);
+	call->world->message.text[0] = '\0';
+	return script_mount(call->world, &call->world->message);
 }
 
 static int run_unmount(const struct call *call)
