@@ -15,7 +15,8 @@
  * - pinfs_commit() of a detached range gives -ESTALE: write(2) the data to where it belongs now.
  *
  * RETURN VALUES: 0 or a negative errno. Any function may return -ENOMEM, -EMFILE, -ENOTCONN (the daemon is gone and has
- * not come back yet: pins that you hold stay mapped and valid), -EPROTO (the other side is no pinfs).
+ * not come back yet: pins that you hold stay mapped and valid), -ETIMEDOUT (it is there, and does not answer), -EPROTO
+ * (the other side is no pinfs).
  *
  * THREADS: every function may be called from any thread at any time, but for one rule: nobody uses a pin while, or
  * after, it is unpinned for the last time (a CACHED one: forgotten). The library starts no thread. Not for signal

@@ -323,20 +323,25 @@ static void wait_answer(struct pinfs *fs, struct client_link *link, struct clien
 int client_call(struct pinfs *fs, struct client_link *link, struct client_call *call, void *message, size_t length,
 		unsigned type, int attached)
 {
+	bool sent = false;
 	int error;
 
 	pthread_mutex_lock(&fs->lock);
 	error = enter(link, call);
-	if (error != 0)
-		goto out;
-	wire_header_set(message, type, length, call->number, 0);
-	error = send_unlocked(fs, link, message, length, attached, call->interruptible);
 	if (error == 0) {
-		wait_answer(fs, link, call);
-		error = call->error;
+		wire_header_set(message, type, length, call->number, 0);
+		error = send_unlocked(fs, link, message, length, attached, call->interruptible);
+		sent = error == 0;
+		if (sent) {
+			wait_answer(fs, link, call);
+			error = call->error;
+		}
+		leave(link, call);
 	}
-	leave(link, call);
-out:
+	if (!sent && call->must) {
+		client_link_fail(fs, link, -ENOTCONN);
+		error = -ENOTCONN;
+	}
 	pthread_mutex_unlock(&fs->lock);
 	return error;
 }
@@ -345,7 +350,7 @@ int client_call_range(struct pinfs *fs, struct client_link *link, unsigned type,
 		      uint64_t length)
 {
 	struct wire_range message = {.pin = pin, .offset = offset, .length = length};
-	struct client_call call = {.number = 0};
+	struct client_call call = {.must = type == WIRE_UNPIN || type == WIRE_WORD};
 
 	return client_call(fs, link, &call, &message, sizeof(message), type, -1);
 }
@@ -360,8 +365,9 @@ void client_tell(struct pinfs *fs, struct client_link *link, void *message, size
 	while (error == -EINTR);
 	pthread_mutex_lock(&fs->lock);
 	if (error == -EAGAIN)
-		(void)send_unlocked(fs, link, message, length, -1, false);
-	else if (error == -ENOTCONN)
-		client_link_fail(fs, link, error);
+		error = send_unlocked(fs, link, message, length, -1, false);
+	/* Whatever it was: who connects anew tells it. */
+	if (error != 0)
+		client_link_fail(fs, link, -ENOTCONN);
 	pthread_mutex_unlock(&fs->lock);
 }

@@ -73,6 +73,7 @@ int client_extents_add(struct client_extents *extents, const struct wire_extent 
 /* A request that waits; on the stack of its thread. */
 struct client_call {
 	/* Set by the caller. */
+	bool must; /* if it cannot be sent the link has failed: the next one settles it */
 	bool interruptible;
 	size_t most_extents; /* of a PIN; 0: extents are no answer to it */
 	int (*listed)(void *arg, const struct wire_listed *entry); /* LIST: under pinfs.lock; not 0: ignores the rest */

@@ -323,16 +323,22 @@ static inline void fake_welcome(struct fake *fake, struct fake_session *session,
 		fake_grant(fake, session, &session->pins[i], 0);
 }
 
+static inline void fake_hang_up(struct fake_session *session);
+
 static inline void fake_hello(struct fake *fake, int socket)
 {
 	static const uint8_t none[WIRE_COOKIE_BYTES];
 	struct fake_session *session = NULL;
 	struct wire_hello hello;
+	ssize_t got = recv(socket, &hello, sizeof(hello), 0);
 	bool back;
 
+	if (got <= 0) { /* it has given up */
+		close(socket);
+		return;
+	}
 	fake->hellos++;
-	if (recv(socket, &hello, sizeof(hello), 0) != (ssize_t)sizeof(hello) ||
-	    !wire_request_valid(&hello, sizeof(hello)))
+	if (got != (ssize_t)sizeof(hello) || !wire_request_valid(&hello, sizeof(hello)))
 		abort();
 	back = memcmp(hello.cookie, none, sizeof(none)) != 0;
 	if (fake->refuse_hello != 0) {
@@ -355,6 +361,8 @@ static inline void fake_hello(struct fake *fake, int socket)
 	}
 	if (!back)
 		session = fake_new_session(fake);
+	else
+		fake_hang_up(session); /* its old end may not have been seen yet */
 	if (back && fake->other_page) {
 		munmap(session->words, WIRE_PAGE_BYTES);
 		close(session->page);
