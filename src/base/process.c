@@ -161,6 +161,8 @@ static int open_pidfd(pid_t pid, int *ret_pidfd)
 	case EMFILE:
 	case ENFILE:
 		return -EMFILE;
+	case ENOMEM:
+		return -ENOMEM;
 	default:
 		return -EIO;
 	}

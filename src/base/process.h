@@ -22,7 +22,7 @@ struct process_identity {
 
 /*
  * Identity of the living process `pid` and a pidfd of it (close-on-exec, the caller's), readable once it is dead and
- * its memory is gone. -ESRCH: there is none; -EINVAL: pid <= 0; -EMFILE, -EIO.
+ * its memory is gone. -ESRCH: there is none; -EINVAL: pid <= 0; -EMFILE, -ENOMEM, -EIO.
  */
 int process_identify(pid_t pid, struct process_identity *ret_identity, int *ret_pidfd);
 
@@ -31,7 +31,7 @@ enum process_fate {
 	PROCESS_DEAD, /* proven: another boot, no such process, or another process has its number */
 	PROCESS_UNSEEN, /* its namespace is not ours: nothing is proven */
 };
-/* What has become of a recorded process. *ret_pidfd is -1 unless it lives. -EMFILE, -EIO. */
+/* What has become of a recorded process. *ret_pidfd is -1 unless it lives. -EMFILE, -ENOMEM, -EIO. */
 int process_find(const struct process_identity *identity, enum process_fate *ret_fate, int *ret_pidfd);
 
 /*

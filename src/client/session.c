@@ -300,16 +300,23 @@ int pinfs_connect(const char *path, struct pinfs **fsp)
 	return 0;
 }
 
+#define GOODBYE_ATTEMPTS 3
+
+/* A session that only hangs up is waited for, and its pins stay. */
 static void say_goodbye(struct pinfs *fs)
 {
-	struct client_call call = {.number = 0};
-	struct client_link *link;
-	struct wire_header message;
+	int error = -ENOTCONN;
 
-	if (client_link_get(fs, true, &link) != 0)
-		return;
-	(void)client_call(fs, link, &call, &message, sizeof(message), WIRE_GOODBYE, -1);
-	client_link_return(fs, link);
+	for (int i = 0; i < GOODBYE_ATTEMPTS && error == -ENOTCONN; i++) {
+		struct client_call call = {.must = true};
+		struct client_link *link;
+		struct wire_header message;
+
+		if (client_link_get(fs, true, &link) != 0)
+			return;
+		error = client_call(fs, link, &call, &message, sizeof(message), WIRE_GOODBYE, -1);
+		client_link_return(fs, link);
+	}
 }
 
 void pinfs_disconnect(struct pinfs *fs)

@@ -68,6 +68,8 @@ static int check_peer(const struct ctl_connection *connection, const struct proc
 		/* An older kernel: the client's word, which only it has an interest in. */
 		if (errno == ENOPROTOOPT)
 			return process->start_time == start_time ? 0 : -EPERM;
+		if (errno == ENOMEM)
+			return -ENOMEM;
 		return errno == EMFILE || errno == ENFILE ? -EMFILE : -EPERM;
 	}
 	/* It lives still, so its number has been its own all the time. */

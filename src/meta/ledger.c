@@ -1,5 +1,6 @@
 /* Adding to the pin ledger and erasing from it. */
 #include "meta/ledger.h"
+#include "meta/memory.h"
 
 #include "base/arith.h"
 #include "meta/blob.h"
@@ -57,7 +58,8 @@ int ledger_value(const struct map *shard, const struct fmt_name *name, void **re
 
 	if (name->value_length > FMT_XATTR_VALUE_MAX)
 		return -EUCLEAN;
-	value = malloc(max_u64(name->value_length, 1));
+	/* Erasing needs it: that must not stop for want of memory. */
+	value = memory_take(max_u64(name->value_length, 1));
 	if (value == NULL)
 		return -ENOMEM;
 	if (name->type == FMT_XATTR_BLOB)
@@ -67,7 +69,7 @@ int ledger_value(const struct map *shard, const struct fmt_name *name, void **re
 	if (error == 0)
 		*ret_value = value;
 	else
-		free(value);
+		memory_give_back(value);
 	return error;
 }
 
@@ -332,7 +334,7 @@ static int read_counts(const struct map *map, const struct fmt_ledger_key *key, 
 		*ret_pieces = (uint32_t)((head->count - head->head_count + FMT_LEDGER_PIECE_EXTENTS - 1) /
 					 FMT_LEDGER_PIECE_EXTENTS);
 	}
-	free(value);
+	memory_give_back(value);
 	return error;
 }
 

@@ -21,7 +21,7 @@ struct ledger_record {
 int ledger_shard(struct meta *meta, uint64_t session, const struct fmt_inode **ret_shard);
 /* Looks a name up. -ENOENT. */
 int ledger_find(const struct map *shard, const struct fmt_ledger_key *key, struct names_place *ret_place);
-/* The whole value, into memory to be freed. -EUCLEAN. */
+/* The whole value, into memory for memory_give_back(). -EUCLEAN. */
 int ledger_value(const struct map *shard, const struct fmt_name *name, void **ret_value);
 /* Erases one name in a transaction of its own, under the lock of its shard. -ENOENT. */
 int ledger_erase(struct meta *meta, const struct fmt_ledger_key *key);

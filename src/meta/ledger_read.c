@@ -3,6 +3,7 @@
  * said. In a shard with damage nothing is void: what seems to be missing may be what is damaged.
  */
 #include "meta/ledger.h"
+#include "meta/memory.h"
 
 #include "base/arith.h"
 
@@ -138,7 +139,7 @@ static int visit_session(struct walk *walk, const struct map *shard, const struc
 		error = damage(walk, "I25", shard->owner->ino, "session %#llx is not as its name says",
 			       (unsigned long long)record->key.session);
 	}
-	free(value);
+	memory_give_back(value);
 	return error;
 }
 
@@ -197,7 +198,7 @@ static int read_piece(const struct map *shard, struct reading *reading, uint32_t
 		error = reading_add(reading, value, count);
 	else
 		error = -EUCLEAN;
-	free(value);
+	memory_give_back(value);
 	return error;
 }
 
@@ -249,7 +250,7 @@ static int read_head(struct walk *walk, const struct map *shard, const struct le
 
 	*ret_head = NULL;
 	if (error == 0 && !fmt_ledger_pin_valid(value, record->name->value_length, &record->key)) {
-		free(value);
+		memory_give_back(value);
 		error = -EUCLEAN;
 	}
 	if (error == -EUCLEAN)
@@ -274,7 +275,7 @@ static int has_session(const struct map *shard, uint64_t session)
 	if (error != 0)
 		return error == -ENOENT ? 0 : error;
 	valid = fmt_ledger_session_valid(value, place.name->value_length, &key);
-	free(value);
+	memory_give_back(value);
 	return valid ? 1 : -EUCLEAN;
 }
 
@@ -294,7 +295,7 @@ static int visit_pin(struct walk *walk, const struct map *shard, const struct le
 	if (error == 0 && reading.head != NULL)
 		error = give_pin(walk, shard, &reading);
 	free(reading.extents);
-	free(reading.head);
+	memory_give_back(reading.head);
 	return error;
 }
 
@@ -344,7 +345,7 @@ static int pieces_wanted(struct walk *walk, const struct map *shard, const struc
 	if (error != 0 || media == NULL)
 		return error;
 	*ret_wanted = fmt_ledger_piece_extents(media, piece->piece) > 0;
-	free(media);
+	memory_give_back(media);
 	return 0;
 }
 
@@ -452,7 +453,7 @@ static int count_extents(struct walk *walk, const struct map *shard, const struc
 	error = read_head(walk, shard, record, &head);
 	if (error == 0 && head != NULL && __builtin_add_overflow(walk->count, head->count, &walk->count))
 		walk->count = UINT64_MAX;
-	free(head);
+	memory_give_back(head);
 	return error;
 }
 
