@@ -285,8 +285,10 @@ void ctl_receive(struct ctl_connection *connection)
 		files_close(&files);
 		ctl_connection_end(connection);
 	} else if (errno == ECONNRESET) {
-		/* It went without reading all; what it has said before is still to come. */
+		/* It went without reading all; what it has said before is still to come. Whoever is there all the same
+		 * is told: nothing is sent to it any more. */
 		connection->hung_up = true;
+		(void)shutdown(connection->fd, SHUT_WR);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		ctl_connection_end(connection);
 	}
