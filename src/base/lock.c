@@ -120,6 +120,18 @@ void lock_rw_take_shared(struct lock_rw *lock)
 	must(pthread_rwlock_rdlock(&lock->rwlock), "pinfs: pthread_rwlock_rdlock");
 }
 
+bool lock_rw_try_shared(struct lock_rw *lock)
+{
+	int error = pthread_rwlock_tryrdlock(&lock->rwlock);
+
+	if (error == EBUSY)
+		return false;
+	must(error, "pinfs: pthread_rwlock_tryrdlock");
+	/* After it, unlike the others: what is not waited for closes no circle, but the record is to be true. */
+	record_take(lock->rank);
+	return true;
+}
+
 void lock_rw_take_exclusive(struct lock_rw *lock)
 {
 	record_take(lock->rank);

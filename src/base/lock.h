@@ -47,6 +47,8 @@ void lock_mutex_drop(struct lock_mutex *lock);
 int lock_rw_init(struct lock_rw *lock, enum lock_rank rank);
 void lock_rw_fini(struct lock_rw *lock);
 void lock_rw_take_shared(struct lock_rw *lock);
+/* False: somebody has it exclusive, or waits for that. */
+bool lock_rw_try_shared(struct lock_rw *lock);
 void lock_rw_take_exclusive(struct lock_rw *lock);
 void lock_rw_drop(struct lock_rw *lock);
 

@@ -278,6 +278,7 @@ void *ctl_loop(void *arg)
 	while (!stop || !TAILQ_EMPTY(&ctl->connections)) {
 		int count = epoll_wait(ctl->epoll, events, EVENTS_MAX, tick(ctl));
 
+		ctl->alone = count == 1;
 		for (int i = 0; i < count; i++)
 			serve(ctl, &events[i]);
 		if (!stop && stopping(ctl)) {

@@ -170,24 +170,38 @@ static void granted(struct ctl_request *request)
 	refuse(request, error);
 }
 
-int ctl_do_pin(struct ctl_request *request)
+static int do_prepared(struct ctl_request *request, int error)
 {
-	int error = 0;
-
-	if (!request->identified) {
-		error = prepare(request);
-		ctl_request_drop_file(request);
-		request->identified = true;
-	}
 	if (error == 0)
 		error = fs_pin(request->connection->ctl->fs, &request->pin);
-	if (error == -EINPROGRESS)
+	if (error == -EINPROGRESS || error == -ERESTART)
 		return error;
 	if (error == 0)
 		granted(request);
 	else
 		refuse(request, error);
 	return 0;
+}
+
+int ctl_do_pin(struct ctl_request *request)
+{
+	struct ctl_file *kept = NULL;
+	int error;
+
+	if (request->identified)
+		return do_prepared(request, 0);
+	error = prepare(request);
+	request->identified = true;
+	/* Who has no time gives it up last: whoever asked is not to wait until a closer has been woken. */
+	if (request->pin.hurried) {
+		kept = request->file;
+		request->file = NULL;
+	}
+	ctl_request_drop_file(request);
+	error = do_prepared(request, error);
+	if (kept != NULL)
+		ctl_file_close(kept);
+	return error;
 }
 
 /* ---- COMMIT ---- */

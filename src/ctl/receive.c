@@ -159,6 +159,15 @@ static void fill(struct ctl_request *request, const void *message)
 	}
 }
 
+/*
+ * True if the loop may begin a pin itself: nobody else is waiting for it, and closers keep up with the descriptors that
+ * come in (it would be faster than they are, on a machine that is busy).
+ */
+static bool may_do(struct ctl_connection *connection)
+{
+	return connection->ctl->alone && ctl_user_closing(connection->user) < CTL_CLOSING_FEW;
+}
+
 static void queue(struct ctl_connection *connection, const void *message, struct ctl_files *files)
 {
 	const struct wire_header *header = message;
@@ -174,7 +183,10 @@ static void queue(struct ctl_connection *connection, const void *message, struct
 		return;
 	}
 	fill(request, message);
-	error = ctl_request_add(request);
+	if (header->type == WIRE_PIN && may_do(connection))
+		error = ctl_request_do(request);
+	else
+		error = ctl_request_add(request);
 	if (error == 0)
 		return;
 	ctl_request_free(request);

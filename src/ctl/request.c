@@ -5,6 +5,9 @@
  *     ^                   | -EINPROGRESS
  *     +---- resume -------+
  *
+ * A pin that is asked for while nothing else is to be done is begun by the loop itself, which spares two changes of
+ * thread; what it would have to wait for (-ERESTART) makes it a worker's.
+ *
  * Connections with something to do stand in a ring; a worker takes one request of the first, so that a busy client does
  * not hold up the others. What waits in the filesystem counts as nobody's work.
  */
@@ -96,14 +99,13 @@ void ctl_requests_run_locked(struct ctl_connection *connection)
 	pthread_cond_signal(&ctl->work);
 }
 
-int ctl_request_add(struct ctl_request *request)
+/* Into the table and the queue. ctl->lock held. */
+static int enter_locked(struct ctl_request *request)
 {
 	struct ctl_connection *connection = request->connection;
-	struct ctl *ctl = connection->ctl;
 	struct ctl_request *other;
 	int error = 0;
 
-	lock_mutex_take(&ctl->lock);
 	HASH_FIND(hh, connection->requests, &request->number, sizeof(request->number), other);
 	if (other != NULL) {
 		error = -EEXIST;
@@ -118,8 +120,19 @@ int ctl_request_add(struct ctl_request *request)
 		TAILQ_INSERT_TAIL(&connection->queue, request, next);
 		request->queued = true;
 		connection->queued++;
-		ctl_requests_run_locked(connection);
 	}
+	return error;
+}
+
+int ctl_request_add(struct ctl_request *request)
+{
+	struct ctl *ctl = request->connection->ctl;
+	int error;
+
+	lock_mutex_take(&ctl->lock);
+	error = enter_locked(request);
+	if (error == 0)
+		ctl_requests_run_locked(request->connection);
 	lock_mutex_drop(&ctl->lock);
 	return error;
 }
@@ -216,33 +229,63 @@ static int run(struct ctl_request *request)
 	}
 }
 
+/* The request is taken. Lock held, dropped meanwhile. */
+static void do_locked(struct ctl *ctl, struct ctl_request *request)
+{
+	struct ctl_connection *connection = request->connection;
+	bool over;
+	int result;
+
+	lock_mutex_drop(&ctl->lock);
+	result = run(request);
+	lock_mutex_take(&ctl->lock);
+	/* In progress: it may have been repeated and be gone by now. */
+	over = result != -EINPROGRESS && result != -ERESTART;
+	if (over)
+		finish_locked(request);
+	else if (result == -ERESTART)
+		ctl_request_resume_locked(request);
+	connection->running--;
+	ctl_requests_run_locked(connection);
+	if (connection->ended)
+		ctl_post_locked(connection);
+	if (over) {
+		lock_mutex_drop(&ctl->lock);
+		request_put(ctl, request);
+		lock_mutex_take(&ctl->lock);
+	}
+}
+
 /* One request of the first connection in the ring. Lock held, dropped meanwhile. */
 static void work_locked(struct ctl *ctl)
 {
 	struct ctl_connection *connection = TAILQ_FIRST(&ctl->runnable);
 	struct ctl_request *request;
-	int result;
 
 	TAILQ_REMOVE(&ctl->runnable, connection, next_runnable);
 	connection->runnable = false;
 	request = take_locked(connection);
-	if (request == NULL)
-		return;
-	lock_mutex_drop(&ctl->lock);
-	result = run(request);
+	if (request != NULL)
+		do_locked(ctl, request);
+}
+
+int ctl_request_do(struct ctl_request *request)
+{
+	struct ctl_connection *connection = request->connection;
+	struct ctl *ctl = connection->ctl;
+	int error;
+
 	lock_mutex_take(&ctl->lock);
-	/* In progress: it may have been repeated and be gone by now. */
-	if (result != -EINPROGRESS)
-		finish_locked(request);
-	connection->running--;
-	ctl_requests_run_locked(connection);
-	if (connection->ended)
-		ctl_post_locked(connection);
-	if (result != -EINPROGRESS) {
-		lock_mutex_drop(&ctl->lock);
-		request_put(ctl, request);
-		lock_mutex_take(&ctl->lock);
+	error = enter_locked(request);
+	if (error == 0 && TAILQ_FIRST(&connection->queue) == request && connection->running == 0 &&
+	    !atomic_load(&connection->out_full)) {
+		request->pin.hurried = true;
+		do_locked(ctl, take_locked(connection));
+	} else if (error == 0) {
+		ctl_requests_run_locked(connection);
 	}
+	lock_mutex_drop(&ctl->lock);
+	return error;
 }
 
 void *ctl_worker(void *arg)

@@ -26,6 +26,7 @@
 #define CTL_SILENT_MAX 64u /* connections of one user that have not said HELLO */
 #define CTL_SILENT_NS (10 * CTL_NS_PER_S)
 #define CTL_NS_PER_S 1000000000ull
+#define CTL_CLOSING_FEW 4u /* descriptors of one user that wait for closers: with more the loop begins no pin of it */
 #define CTL_FDS_ROOM 253u /* the kernel's SCM_MAX_FD: none is cut off, all are closed where closing may block */
 
 /* What an epoll event belongs to. */
@@ -206,6 +207,7 @@ struct ctl {
 	int epoll;
 	int bell; /* eventfd */
 	int reserve; /* a descriptor to give up when there are no others: so that a connection can be refused */
+	bool alone; /* the event at hand is the only one of its round */
 	uint64_t listener_paused; /* until then; 0: it is not */
 	uint64_t ticked; /* when the closers were looked at */
 	struct ctl_connections connections;
@@ -298,6 +300,8 @@ struct ctl_request *ctl_request_new(struct ctl_connection *connection, const str
 				    struct ctl_file *file);
 /* To the workers; taken on success. -EEXIST: one of that number is under way; -ENOMEM: too many. Loop thread. */
 int ctl_request_add(struct ctl_request *request);
+/* As ctl_request_add(), for a pin: done here and now if its session has nothing else, and it need not wait. */
+int ctl_request_do(struct ctl_request *request);
 /* It is to be repeated. */
 void ctl_request_resume(struct ctl_request *request);
 void ctl_request_resume_locked(struct ctl_request *request);
@@ -316,6 +320,7 @@ void *ctl_worker(void *ctl);
 bool ctl_ended(struct ctl_connection *connection);
 
 /* ---- hello.c, pin.c, list.c: what workers do; -EINPROGRESS: the request is not to be touched ---- */
+/* -ERESTART: to be repeated, by a worker. */
 
 int ctl_do_hello(struct ctl_request *request);
 int ctl_do_pin(struct ctl_request *request);

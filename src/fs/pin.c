@@ -38,6 +38,8 @@ int fs_extents_add(struct fs_extents *list, uint64_t file_block, uint64_t phys, 
 		last->length += (uint32_t)length;
 		return 0;
 	}
+	if (list->most != 0 && list->count == list->most)
+		return -ERESTART;
 	if (list->count == list->capacity) {
 		size_t capacity = list->capacity == 0 ? 4 : list->capacity * 2;
 		struct pin_extent *grown = reallocarray(list->extent, capacity, sizeof(*grown));
@@ -84,8 +86,18 @@ static uint64_t last_block(const struct fs_pin_request *request)
 	return fs_block_up(request->offset + request->length);
 }
 
+/* Shared. -ERESTART: it is held by others, and the request is hurried. */
+static int take_shared(struct lock_rw *lock, bool hurried)
+{
+	if (!hurried)
+		lock_rw_take_shared(lock);
+	else if (!lock_rw_try_shared(lock))
+		return -ERESTART;
+	return 0;
+}
+
 /* Layout is held: the size does not fall. Learns whether the pin may leave something behind the end. */
-static int check_file(struct fs_inode *file, const struct fs_pin_request *request, uint32_t *ret_flags)
+static int check_file(struct fs_inode *file, const struct fs_pin_request *request, bool hurried, uint32_t *ret_flags)
 {
 	uint64_t end = request->offset + request->length;
 	uint64_t size;
@@ -95,7 +107,8 @@ static int check_file(struct fs_inode *file, const struct fs_pin_request *reques
 	/* Stores can be anywhere. What is granted already stays its holder's. */
 	if ((request->flags & PIN_FLAG_WRITE) != 0 && fs_may_change(file, FS_CHANGE_ANY) != 0)
 		return -EPERM;
-	lock_rw_take_shared(&file->map);
+	if (take_shared(&file->map, hurried) != 0)
+		return -ERESTART;
 	size = file->media->size;
 	lock_rw_drop(&file->map);
 	*ret_flags = request->flags & TABLE_FLAGS;
@@ -177,13 +190,24 @@ static int admit_and_take(struct fs *fs, struct fs_inode *file, struct fs_pin_re
 static int take_locked(struct fs *fs, struct fs_inode *file, struct fs_pin_request *request, struct fs_extents *list)
 {
 	uint32_t flags;
-	int error = check_file(file, request, &flags);
+	int error = check_file(file, request, list->most != 0, &flags);
 
 	if (error == 0 && (request->flags & FS_PIN_CONTIGUOUS) != 0)
 		error = fs_relocate(fs, file, first_block(request), last_block(request), request);
 	if (error == 0)
 		error = admit_and_take(fs, file, request, flags, list);
 	return error;
+}
+
+/* Exclusive: nobody's write is under way. Contiguous: blocks may have to move. */
+static int take_layout(struct fs_inode *file, const struct fs_pin_request *request, bool hurried)
+{
+	if ((request->flags & (PIN_FLAG_EXCLUSIVE | FS_PIN_CONTIGUOUS)) == 0)
+		return take_shared(&file->layout, hurried);
+	if (hurried)
+		return -ERESTART;
+	lock_rw_take_exclusive(&file->layout);
+	return 0;
 }
 
 /* Takes the pin, tentative. No lock is held. */
@@ -199,11 +223,9 @@ static int take(struct fs *fs, struct fs_pin_request *request, struct fs_extents
 		error = fs_inode_is_dir(file) ? -EISDIR : -EINVAL;
 		goto put;
 	}
-	/* Exclusive: nobody's write is under way. Contiguous: blocks may have to move. */
-	if ((request->flags & (PIN_FLAG_EXCLUSIVE | FS_PIN_CONTIGUOUS)) != 0)
-		lock_rw_take_exclusive(&file->layout);
-	else
-		lock_rw_take_shared(&file->layout);
+	error = take_layout(file, request, list->most != 0);
+	if (error != 0)
+		goto put;
 	error = take_locked(fs, file, request, list);
 	lock_rw_drop(&file->layout);
 put:
@@ -211,10 +233,12 @@ put:
 	return error;
 }
 
+#define FEW_EXTENTS 4u
+
 /* Durable: from here on the next daemon knows of it. */
 static int record(struct fs *fs, const struct fs_pin_request *request, const struct fs_extents *list)
 {
-	struct meta_extent few[4];
+	struct meta_extent few[FEW_EXTENTS];
 	struct meta_extent *extents = few;
 	struct pin_info info;
 	struct meta_pin pin;
@@ -252,9 +276,9 @@ static int record(struct fs *fs, const struct fs_pin_request *request, const str
 }
 
 /* Taken and recorded, or an error. */
-static int grant(struct fs *fs, struct fs_pin_request *request)
+static int grant(struct fs *fs, struct fs_pin_request *request, bool hurried)
 {
-	struct fs_extents list = {.count = 0};
+	struct fs_extents list = {.most = hurried ? FEW_EXTENTS : 0};
 	int error;
 
 	error = take(fs, request, &list);
@@ -309,9 +333,9 @@ static int clean(struct fs *fs, struct fs_pin_request *request, enum stage stage
 }
 
 /* Taken, recorded, and the kernel asked if need be. 1: the request will be resumed. */
-static int begin(struct fs *fs, struct fs_pin_request *request)
+static int begin(struct fs *fs, struct fs_pin_request *request, bool hurried)
 {
-	int error = grant(fs, request);
+	int error = grant(fs, request, hurried);
 
 	if (error == -ERANGE && fs->pinning->has_kernel && !request->written_back) {
 		request->written_back = true;
@@ -341,20 +365,23 @@ static int end(struct fs *fs, struct fs_pin_request *request, bool asked)
 static int run(struct fs *fs, struct fs_pin_request *request)
 {
 	const bool patient = (request->flags & FS_PIN_NONBLOCK) == 0;
+	const bool hurried = request->hurried;
 	bool asked = request->stage == STAGE_CLEAN;
 	int error = request->stage == STAGE_SIZE ? fs_upcall_end(fs, &request->wait) : 0;
 
 	if (error != 0)
 		return error;
+	/* Before it can be parked: who resumes it has the time. */
+	request->hurried = false;
 	do {
 		request->stage = STAGE_ADMIT;
 		if (!asked)
-			error = begin(fs, request);
+			error = begin(fs, request, hurried);
 		if (error == 0)
 			error = end(fs, request, asked);
 		asked = false;
-	} while (error == -EAGAIN && patient);
-	return error;
+	} while (error == -EAGAIN && patient && !hurried);
+	return error == -EAGAIN && patient ? -ERESTART : error;
 }
 
 int fs_pin(struct fs *fs, struct fs_pin_request *request)

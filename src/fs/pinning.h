@@ -154,15 +154,17 @@ struct fs_extents {
 	struct pin_extent *extent;
 	size_t count;
 	size_t capacity;
+	size_t most; /* more are too many: -ERESTART, as for all that has to be waited for; 0: any number, and time */
 };
-/* Adds blocks to the list; joins what continues the last one. -ENOMEM. */
+/* Adds blocks to the list; joins what continues the last one. -ENOMEM; -ERESTART. */
 int fs_extents_add(struct fs_extents *list, uint64_t file_block, uint64_t phys, uint64_t length, bool detached);
 
 /* ---- populate.c ---- */
 
 /*
  * Maps and zeroes what is missing of blocks [first, last), and puts the extents into `list`. Layout is held, map is
- * not; on success it is, shared or exclusive, until the caller has taken the pin. -ENOSPC, -ENOMEM.
+ * not; on success it is, shared or exclusive, until the caller has taken the pin. -ENOSPC, -ENOMEM. With list->most
+ * nothing is changed and no lock is waited for: -ERESTART.
  */
 int fs_populate(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t last, struct fs_extents *list);
 

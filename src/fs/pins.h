@@ -118,6 +118,7 @@ struct fs_pin_request {
 	uint64_t length;
 	wire_word *word;
 	const char *path;
+	bool hurried; /* rather -ERESTART than wait for a lock; for this call, not for those that resume it */
 	uint64_t ret_id; /* the pin, once it is granted */
 	/* private: how far it has come */
 	unsigned stage;
@@ -132,7 +133,8 @@ struct fs_pin_request {
  * time, by its process' death or (cached) by a break. -EINPROGRESS: `resume` will be called. -EAGAIN (NONBLOCK),
  * -EDEADLK, -EINTR, -EBUSY, -ESHUTDOWN, -ERANGE (past the end, without EXTEND), -EINVAL (length 0, or flags), -EFBIG,
  * -ENOSPC, -ENOMEM (also the user's limit), -ESTALE (no such file), -EROFS, -EPERM (to write
- * to what is immutable or append-only).
+ * to what is immutable or append-only). -ERESTART (hurried): it takes more than looking up a few extents that are there
+ * and recording them, or somebody has the locks; nothing has happened, to be called again by who has the time.
  */
 int fs_pin(struct fs *fs, struct fs_pin_request *request);
 /* -ENOENT: the holder has no such pin. */

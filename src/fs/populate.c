@@ -368,6 +368,22 @@ static int finish(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t
 	return error;
 }
 
+/* Only if nothing is missing, and the map is free. */
+static int look_only(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t last, struct fs_extents *list)
+{
+	enum missing missing;
+	int error;
+
+	if (!lock_rw_try_shared(&file->map))
+		return -ERESTART;
+	error = collect(fs, file, first, last, list, &missing);
+	if (error == 0 && missing != MISSING_NOTHING)
+		error = -ERESTART;
+	if (error != 0)
+		lock_rw_drop(&file->map);
+	return error;
+}
+
 int fs_populate(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t last, struct fs_extents *list)
 {
 	enum missing missing = MISSING_NOTHING;
@@ -375,6 +391,10 @@ int fs_populate(struct fs *fs, struct fs_inode *file, uint64_t first, uint64_t l
 	int error;
 
 	assert(lock_held(LOCK_LAYOUT));
+	if (list->most != 0) {
+		error = look_only(fs, file, first, last, list);
+		return error == 0 ? 0 : fs_failed(fs, error, "looking up blocks", file->ino);
+	}
 	for (;;) {
 		error = finish(fs, file, first, last, filled, list, &missing);
 		if (error != 0)

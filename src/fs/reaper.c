@@ -296,11 +296,20 @@ static bool reaper_wait(struct fs_pinning *pinning)
 	return wanted;
 }
 
+/*
+ * Nobody waits for the thread: whoever needs blocks reaps by himself (fs_reaper_flush()). So it lets a millisecond's
+ * drops come together: each drop that finds others queued wakes nobody, and the next pin of a client that unpins and
+ * pins does not meet the reaper at the ledger.
+ */
+#define GATHER_NS FS_NS_PER_MS
+
 void *fs_reaper_thread(void *arg)
 {
+	const struct timespec gather = {.tv_nsec = GATHER_NS};
 	struct fs *fs = arg;
 
 	while (reaper_wait(fs->pinning)) {
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &gather, NULL);
 		pin_reap_kept(fs->pins);
 		fs_reap(fs);
 	}
