@@ -12,12 +12,37 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* The rest of an inode has room in the transaction that frees its slot: no pages anywhere, extents in the inode. */
-static bool is_compact(const struct fs_inode *inode)
+/* Its extents, in the inode itself; no page is read. */
+static size_t bare_extents(struct fs *fs, const struct fs_inode *inode, struct meta_extent extents[FMT_BODY_RECORDS])
 {
-	const struct fmt_inode *media = inode->media;
+	uint64_t block = 0;
+	size_t count = 0;
 
-	return S_ISREG(inode->type) && media->body.height == 0 && media->xattrs.height == 0 && media->xattrs.count == 0;
+	if (!S_ISREG(inode->type))
+		return 0;
+	while (count < FMT_BODY_RECORDS && meta_extent_find(fs->meta, inode->media, block, &extents[count]) == 0) {
+		block = extents[count].file_block + extents[count].length;
+		count++;
+	}
+	return count;
+}
+
+/*
+ * Most inodes: nothing but the slot, and nobody has pinned anything (nobody can any more: the inode cannot be got). The
+ * store that frees the slot takes the blocks from it, too, and they go back when it is durable (D2).
+ */
+static int evict_bare(struct fs *fs, struct fs_inode *inode)
+{
+	struct meta_extent extents[FMT_BODY_RECORDS];
+	size_t count = bare_extents(fs, inode, extents);
+	int error;
+
+	if (count != (S_ISREG(inode->type) ? inode->media->body.count : 0))
+		return -EUCLEAN;
+	error = meta_inode_drop(fs->meta, inode->media);
+	for (size_t i = 0; error == 0 && i < count; i++)
+		(void)fs_free_blocks(fs, inode, &extents[i]);
+	return error;
 }
 
 /* fs_removal_body: unmaps and destroys in one transaction: the small file. */
@@ -76,7 +101,9 @@ static int evict_all(struct fs *fs, struct fs_inode *inode)
 	bool done = false;
 	int error = -E2BIG;
 
-	if (is_compact(inode))
+	if (meta_inode_is_bare(inode->media) && !pin_any(fs->pins))
+		return evict_bare(fs, inode);
+	if (meta_inode_is_bare(inode->media) && S_ISREG(inode->type))
 		error = fs_remove(&removal, evict_compact, NULL);
 	if (error != -E2BIG)
 		return error;

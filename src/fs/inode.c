@@ -29,18 +29,24 @@ static struct fs_shard *shard_of(struct fs *fs, uint64_t ino)
 	return &fs->shard[(ino ^ ino >> 6) % FS_SHARDS];
 }
 
+/* Fibonacci hashing: uthash's own is for keys of any length. The upper half: shards are dealt by the lower bits. */
+static unsigned hash_of(uint64_t ino)
+{
+	return (unsigned)(ino * 0x9e3779b97f4a7c15ull >> 32);
+}
+
 /* The shard's lock is held. */
 static struct fs_inode *shard_find(struct fs_shard *shard, uint64_t ino)
 {
 	struct fs_inode *inode;
 
-	HASH_FIND(hh, shard->table, &ino, sizeof(ino), inode);
+	HASH_FIND_BYHASHVALUE(hh, shard->table, &ino, sizeof(ino), hash_of(ino), inode);
 	return inode;
 }
 
 static int shard_add(struct fs_shard *shard, struct fs_inode *inode)
 {
-	HASH_ADD(hh, shard->table, ino, sizeof(inode->ino), inode);
+	HASH_ADD_BYHASHVALUE(hh, shard->table, ino, sizeof(inode->ino), hash_of(inode->ino), inode);
 	if (inode->hh.tbl == NULL)
 		return -ENOMEM;
 	shard->count++;

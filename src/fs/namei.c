@@ -206,7 +206,7 @@ static int addition_insert(struct meta_tx *tx, const struct addition *add, const
 
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, add->directory->media, &media);
+	error = meta_inode_touch(tx, add->directory->media, &media);
 	if (error != 0)
 		return error;
 	fs_touch_mtime(media, now);
@@ -374,7 +374,7 @@ static int link_tx(struct meta_tx *tx, const struct addition *add, struct fs_ino
 {
 	struct timespec now = fs_now();
 	struct fmt_inode *media;
-	int error = meta_inode_edit(tx, file->media, &media);
+	int error = meta_inode_touch(tx, file->media, &media);
 
 	if (error != 0)
 		return error;
@@ -447,14 +447,14 @@ static int remove_tx(struct meta_tx *tx, struct fs_inode *directory, const char 
 
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, directory->media, &media);
+	error = meta_inode_touch(tx, directory->media, &media);
 	if (error != 0)
 		return error;
 	fs_touch_mtime(media, &now);
 	fs_touch_ctime(media, &now);
 	if (fs_inode_is_dir(child))
 		media->nlink--;
-	error = meta_inode_edit(tx, child->media, &media);
+	error = meta_inode_touch(tx, child->media, &media);
 	if (error != 0)
 		return error;
 	media->nlink = fs_inode_is_dir(child) ? 0 : media->nlink - 1;

@@ -276,7 +276,7 @@ static int entries_change(struct meta_tx *tx, const struct renaming *r, const st
 static int directory_change(struct meta_tx *tx, const struct fs_inode *directory, int links, const struct timespec *now)
 {
 	struct fmt_inode *media;
-	int error = meta_inode_edit(tx, directory->media, &media);
+	int error = meta_inode_touch(tx, directory->media, &media);
 
 	if (error != 0)
 		return error;
@@ -291,7 +291,9 @@ static int child_change(struct meta_tx *tx, const struct fs_inode *child, const 
 			const struct timespec *now)
 {
 	struct fmt_inode *media;
-	int error = meta_inode_edit(tx, child->media, &media);
+	/* Whole, and only once: its parent is not among what is touched. */
+	int error = fs_inode_is_dir(child) ? meta_inode_edit(tx, child->media, &media)
+					   : meta_inode_touch(tx, child->media, &media);
 
 	if (error != 0)
 		return error;
@@ -304,7 +306,7 @@ static int child_change(struct meta_tx *tx, const struct fs_inode *child, const 
 static int victim_change(struct meta_tx *tx, const struct fs_inode *victim, const struct timespec *now)
 {
 	struct fmt_inode *media;
-	int error = meta_inode_edit(tx, victim->media, &media);
+	int error = meta_inode_touch(tx, victim->media, &media);
 
 	if (error != 0)
 		return error;

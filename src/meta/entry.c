@@ -41,7 +41,7 @@ int meta_entry_insert(struct meta_tx *tx, const struct fmt_inode *directory, con
 	struct fmt_inode *inode;
 	int error;
 
-	error = meta_inode_edit(tx, directory, &inode);
+	error = meta_inode_touch(tx, directory, &inode);
 	if (error == 0)
 		error = names_insert(tx, &map, &new_name);
 	if (error == 0)
@@ -58,7 +58,7 @@ int meta_entry_remove(struct meta_tx *tx, const struct fmt_inode *directory, con
 
 	error = names_find(&map, name, length, &place);
 	if (error == 0)
-		error = meta_inode_edit(tx, directory, &inode);
+		error = meta_inode_touch(tx, directory, &inode);
 	if (error == 0)
 		error = names_remove(tx, &map, &place);
 	if (error == 0)

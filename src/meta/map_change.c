@@ -8,7 +8,7 @@ static int root_edit(struct meta_tx *tx, const struct map *map, struct fmt_map *
 		     struct fmt_record **ret_inline)
 {
 	struct fmt_inode *inode;
-	int error = meta_inode_edit(tx, map->owner, &inode);
+	int error = tx_inode_edit(tx, map->owner, TX_INODE_MAPS, &inode);
 
 	if (error != 0)
 		return error;

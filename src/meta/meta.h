@@ -154,11 +154,23 @@ int meta_inode_get(struct meta *meta, uint64_t ino, const struct fmt_inode **ret
 /* For changing plain fields: all except magic, crc, ino, generation, and what the functions below own. */
 int meta_inode_edit(struct meta_tx *tx, const struct fmt_inode *inode, struct fmt_inode **ret_inode);
 
+/*
+ * As that, for size, blocks, mtime, ctime and nlink alone: cheaper. Who edits it whole, too, does so first: the other
+ * way round takes more of the undo log than there may be.
+ */
+int meta_inode_touch(struct meta_tx *tx, const struct fmt_inode *inode, struct fmt_inode **ret_inode);
+
 /* A new inode with ino, generation (random) and magic set and all else 0; needs META_TX_INODE, once. */
 int meta_inode_create(struct meta_tx *tx, struct fmt_inode **ret_inode);
 
 /* Frees the slot of an inode that has no extents, entries, xattrs or blobs left. */
 int meta_inode_destroy(struct meta_tx *tx, const struct fmt_inode *inode);
+/*
+ * True if an inode is nothing but its slot: no page belongs to it. Extents in it are counted as nothing. Then drop
+ * frees it durably by one store, without a transaction: what it names is nobody's from then on.
+ */
+bool meta_inode_is_bare(const struct fmt_inode *inode);
+int meta_inode_drop(struct meta *meta, const struct fmt_inode *inode);
 
 /*
  * Frees a bounded number of an inode's pages: entries, xattrs, symlink blob. Returns 1 if more are left, 0 if none.

@@ -63,7 +63,8 @@ struct meta {
 /*
  * A transaction. State: begun -> committed | aborted; both free it.
  * fresh: pages taken in it; free again on abort. freed: pages given up; free after commit. edited: inodes whose
- * checksum is renewed at commit. destroyed: inode numbers whose slots are free after commit.
+ * checksum is renewed at commit; in the low bits, which are 0 in their addresses, the parts that are not snapshotted.
+ * destroyed: inode numbers whose slots are free after commit.
  */
 struct meta_tx {
 	struct meta *meta;
@@ -75,6 +76,7 @@ struct meta_tx {
 	bool names_removed; /* units may have been freed in it: writing into free units must be undone too */
 	bool limbo; /* limbo or bad blocks are changed */
 	struct vec fresh;
+	struct vec stores; /* addresses and lengths in turn: to be flushed, not undone */
 	struct vec freed;
 	struct vec edited;
 	struct vec destroyed;
@@ -92,9 +94,9 @@ int meta_attach(struct meta *meta);
 size_t tx_cost(size_t length);
 /* True if snapshots of pages that take `cost` more still fit. If not, the page is to be copied to a fresh one. */
 bool tx_fits(const struct meta_tx *tx, size_t cost);
-/* Snapshots a range of a page, or an inode: to be called before it is changed. -ENOBUFS: does not fit. */
+/* Snapshots a range of a page, or of an inode: to be called before it is changed. -ENOBUFS: does not fit. */
 int tx_edit(struct meta_tx *tx, const void *address, size_t length);
-int tx_edit_inode(struct meta_tx *tx, const struct fmt_inode *inode);
+int tx_edit_inode(struct meta_tx *tx, const void *address, size_t length);
 /* True if the page was taken in this transaction: it may be changed freely. */
 bool tx_is_fresh(const struct meta_tx *tx, uint64_t page);
 /* Has [address, +length) flushed at commit and not undone: for memory that was free when the transaction began. */
@@ -104,6 +106,17 @@ int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address);
 int tx_page_drop(struct meta_tx *tx, uint64_t page);
 /* Copies a page to a fresh one and drops it: the caller changes what points to it. */
 int tx_page_move(struct meta_tx *tx, uint64_t page, uint64_t *ret_page, void **ret_address);
+
+/* ---- inode.c ---- */
+
+/* Parts of an inode that are snapshotted by themselves. */
+#define TX_INODE_HOT 1ull /* line 0: what changes most, and the checksum */
+#define TX_INODE_REST 2ull /* line 1 */
+#define TX_INODE_MAPS 4ull /* lines 2 and 3 */
+#define TX_INODE_ALL 7ull
+
+/* For changing those parts; the first is always among them. */
+int tx_inode_edit(struct meta_tx *tx, const struct fmt_inode *inode, uint64_t parts, struct fmt_inode **ret_inode);
 
 /* ---- reserved.c ---- */
 

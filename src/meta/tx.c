@@ -20,9 +20,10 @@
 #define UNDO_ENTRY_HEADER 24u
 #define CACHE_LINE 64u
 /*
- * A rename edits four inodes, and nothing edits more; a new inode (rename makes whiteouts) costs no more than a small
- * range of a page. What is left is for pages, but for some that is kept: a range
- * that overlaps earlier ones is logged in pieces, each with a header and a line that tx_cost() does not see.
+ * A rename edits four inodes, and nothing edits more. One takes 320 bytes at most, whole, or first touched and then
+ * with its maps (meta/inode.c); what is touched is not edited whole after that. A new inode (rename makes whiteouts)
+ * costs no more than a small range of a page. What is left is for pages, but for some that is kept: a range that
+ * overlaps earlier ones is logged in pieces, each with a header and a line that tx_cost() does not see.
  */
 #define UNDO_INODES (4 * 320u)
 #define UNDO_KEPT 128u
@@ -49,14 +50,14 @@ int tx_edit(struct meta_tx *tx, const void *address, size_t length)
 	return -pmemobj_tx_add_range_direct(address, length);
 }
 
-int tx_edit_inode(struct meta_tx *tx, const struct fmt_inode *inode)
+int tx_edit_inode(struct meta_tx *tx, const void *address, size_t length)
 {
-	size_t cost = tx_cost(sizeof(*inode));
+	size_t cost = tx_cost(length);
 
 	if (tx->undo_used + cost > UNDO_BYTES)
 		return -ENOBUFS;
 	tx->undo_used += cost;
-	return -pmemobj_tx_add_range_direct(inode, sizeof(*inode));
+	return -pmemobj_tx_add_range_direct(address, length);
 }
 
 bool tx_is_fresh(const struct meta_tx *tx, uint64_t page)
@@ -68,10 +69,19 @@ bool tx_is_fresh(const struct meta_tx *tx, uint64_t page)
 	return false;
 }
 
+/* libpmemobj could keep the list; it takes memory for each range, and looks for overlaps. */
 int tx_fresh(struct meta_tx *tx, const void *address, size_t length)
 {
-	(void)tx;
-	return -pmemobj_tx_xadd_range_direct(address, length, POBJ_XADD_NO_SNAPSHOT);
+	int error = vec_push(&tx->stores, (uintptr_t)address);
+
+	return error != 0 ? error : vec_push(&tx->stores, length);
+}
+
+/* Before the commit, whose first fence waits for it. */
+static void flush_fresh(const struct meta_tx *tx)
+{
+	for (size_t i = 0; i < tx->stores.count; i += 2)
+		pmemobj_flush(tx->meta->pop, (const void *)(uintptr_t)tx->stores.items[i], tx->stores.items[i + 1]);
 }
 
 int tx_page_take(struct meta_tx *tx, uint64_t *ret_page, void **ret_address)
@@ -164,6 +174,7 @@ int meta_begin(struct meta *meta, unsigned flags, struct meta_tx **ret_tx)
 	if (error != 0)
 		goto put_slot;
 	vec_init(&tx->fresh);
+	vec_init(&tx->stores);
 	vec_init(&tx->freed);
 	vec_init(&tx->edited);
 	vec_init(&tx->destroyed);
@@ -192,6 +203,7 @@ static void tx_end(struct meta_tx *tx, const struct vec *pages, const struct vec
 		space_slot_put(meta, slots->items[i]);
 	}
 	vec_fini(&tx->fresh);
+	vec_fini(&tx->stores);
 	vec_fini(&tx->freed);
 	vec_fini(&tx->edited);
 	vec_fini(&tx->destroyed);
@@ -203,11 +215,12 @@ int meta_commit(struct meta_tx *tx)
 	int error;
 
 	for (size_t i = 0; i < tx->edited.count; i++) {
-		struct fmt_inode *inode = (struct fmt_inode *)(uintptr_t)tx->edited.items[i];
+		struct fmt_inode *inode = (struct fmt_inode *)(uintptr_t)(tx->edited.items[i] & ~TX_INODE_ALL);
 
 		if (!fmt_inode_free(inode))
 			fmt_inode_seal(inode);
 	}
+	flush_fresh(tx);
 	pmemobj_tx_commit();
 	error = pmemobj_tx_end();
 	if (error != 0) {

@@ -5,6 +5,7 @@
  * flushed), so that a fence makes them durable and region_persist() has nothing to flush. On ordinary files the page
  * cache is written instead, and msync(2) of the range is what makes it durable.
  */
+#include "region/prefault.h"
 #include "region/region.h"
 
 #include "base/fault.h"
@@ -14,8 +15,11 @@
 #include <libpmem.h>
 #include <string.h>
 
-/* Bytes from which non-temporal stores pay: below, write-combining buffers are flushed half full. */
-#define NON_TEMPORAL_MIN 256u
+/*
+ * Bytes from which non-temporal stores pay; below a cache line write-combining buffers are flushed half full. Measured:
+ * 64 bytes 110 ns and 180 with their line flushed, 4 KiB 220 and 470.
+ */
+#define NON_TEMPORAL_MIN 64u
 
 static unsigned store_flags(size_t length)
 {
@@ -107,6 +111,7 @@ void region_copy(const struct region_part *part, void *dest, const void *source,
 
 	assert(!part->read_only && contains(part, dest, length));
 	(void)contains;
+	region_prefault(part, dest, length);
 	store_guarded(&store, do_copy);
 }
 
@@ -115,6 +120,7 @@ void region_zero(const struct region_part *part, void *dest, size_t length)
 	struct store store = {.ops = part->ops, .dest = dest, .length = length};
 
 	assert(!part->read_only && contains(part, dest, length));
+	region_prefault(part, dest, length);
 	store_guarded(&store, do_zero);
 }
 

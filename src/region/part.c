@@ -6,6 +6,7 @@
  * The descriptor stays open as long as the part is mapped: it holds the lock. Clients are given others.
  */
 #include "region/file.h"
+#include "region/prefault.h"
 
 #include "base/arith.h"
 #include "base/fault.h"
@@ -194,6 +195,7 @@ int region_open(const char *path, bool read_only, const struct region_expected *
 		goto close_file;
 	part->fd = file.fd;
 	fault_name(part->base, part->length, part->path);
+	region_prefault_init(part);
 	*ret_part = part;
 	return 0;
 
@@ -214,5 +216,6 @@ void region_close(struct region_part *part)
 	fault_unname(part->base);
 	region_file_unmap(part->base, part->length);
 	region_file_close(&file);
+	region_prefault_fini(part);
 	free(part);
 }

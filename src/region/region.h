@@ -45,6 +45,7 @@ struct region_part {
 	bool map_sync; /* mapped with MAP_SYNC, or devdax */
 	enum region_durability durability;
 	const struct region_ops *ops;
+	_Atomic uint64_t *mapped; /* private to prefault.c; may be NULL */
 	char path[4096];
 };
 

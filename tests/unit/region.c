@@ -612,6 +612,45 @@ static void test_alignment(void **state)
 	region_close(part);
 }
 
+/* A stretch is prefaulted once, by the first store that covers all of it; bytes come out as with none. */
+static void test_prefault(void **state)
+{
+	const size_t stretch = 64 << 10, length = 5 * stretch;
+	struct place *place = *state;
+	struct region_expected large = expected;
+	unsigned char *data = malloc(length), *seen = malloc(length);
+	struct region_part *part;
+
+	assert_non_null(data);
+	assert_non_null(seen);
+	for (size_t i = 0; i < length; i++)
+		data[i] = (unsigned char)(i * 13 + i / 256);
+	large.blocks = 1024;
+	assert_int_equal(create(place, 4ull << 20, false), 0);
+	assert_int_equal(region_open(place->path, false, &large, NULL, &part, NULL), 0);
+	assert_non_null(part->mapped);
+	/* From the middle of stretch 2 to that of stretch 7: four are covered. */
+	region_copy(part, part->base + 2 * stretch + stretch / 2, data, length);
+	assert_int_equal(part->mapped[0], 0x78);
+	region_zero(part, part->base + 3 * stretch, stretch - 1);
+	region_zero(part, part->base + 7 * stretch, stretch);
+	assert_int_equal(part->mapped[0], 0xf8);
+	/* The last stretch of a part is like the others. */
+	region_copy(part, part->base + part->length - stretch, data, stretch);
+	assert_int_equal(part->mapped[0], 1ull << 63 | 0xf8);
+	assert_int_equal(region_persist(part, part->base, part->length), 0);
+	read_at(place, (off_t)(2 * stretch + stretch / 2), seen, length);
+	memset(data + stretch / 2, 0, stretch - 1);
+	memset(data + length - stretch / 2, 0, stretch / 2);
+	assert_memory_equal(seen, data, length);
+	region_close(part);
+	assert_int_equal(region_open(place->path, true, &large, NULL, &part, NULL), 0);
+	assert_null(part->mapped);
+	region_close(part);
+	free(data);
+	free(seen);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -621,6 +660,7 @@ int main(int argc, char **argv)
 		TEST(test_create_no_space), TEST(test_create_whole),  TEST(test_header_bytes), TEST(test_versions),
 		TEST(test_identity),	    TEST(test_long_path),     TEST(test_locks),	       TEST(test_lock_of_other),
 		TEST(test_stores),	    TEST(test_ops),	      TEST(test_durability),   TEST(test_alignment),
+		TEST(test_prefault),
 	};
 
 	if (argc == 2)
