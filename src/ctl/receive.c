@@ -255,7 +255,7 @@ static void take_message(struct ctl_connection *connection, struct msghdr *packe
 	unsigned fd_count = take_files(connection, packet, &files);
 	const char *wrong = check(connection, packet, size, fd_count);
 
-	if (wrong == NULL && ctl_user_closing(connection->user) > CTL_USER_CLOSING_MAX)
+	if (wrong == NULL && ctl_user_stuck(connection->user))
 		wrong = "its descriptors cannot be closed";
 	if (wrong != NULL) {
 		ctl_connection_violates(connection, wrong);

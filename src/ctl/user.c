@@ -17,6 +17,7 @@
 #define CLOSERS_OF_USER 4u /* may be stuck with descriptors of one user */
 #define STACK_BYTES (64u << 10)
 #define DESTROY_SECONDS 2
+#define STUCK_SECONDS 1
 
 struct ctl_user {
 	uid_t uid;
@@ -29,6 +30,7 @@ struct ctl_user {
 	struct ctl_files files; /* to be closed */
 	unsigned waiting; /* in files */
 	unsigned closers; /* threads at its descriptors */
+	time_t moved; /* CLOCK_MONOTONIC: when one was closed, or the first came to wait */
 	bool listed; /* in users->closable */
 	TAILQ_ENTRY(ctl_user) next;
 };
@@ -139,6 +141,25 @@ unsigned ctl_user_closing(struct ctl_user *user)
 	return waiting;
 }
 
+static time_t seconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+bool ctl_user_stuck(struct ctl_user *user)
+{
+	bool stuck;
+
+	lock_mutex_take(&user->users->lock);
+	stuck = user->waiting > CTL_USER_CLOSING_MAX &&
+		(user->waiting > CTL_USER_CLOSING_LIMIT || seconds_now() - user->moved > STUCK_SECONDS);
+	lock_mutex_drop(&user->users->lock);
+	return stuck;
+}
+
 /* ---- Closing ---- */
 
 /* Whether closers may take of this user has changed, perhaps. */
@@ -192,6 +213,7 @@ static void *closer(void *arg)
 		free(file);
 		lock_mutex_take(&users->lock);
 		user->closers--;
+		user->moved = seconds_now();
 		users->closed++;
 		list_locked(user);
 		put_locked(user);
@@ -234,7 +256,8 @@ void ctl_file_close(struct ctl_file *file)
 
 	lock_mutex_take(&users->lock);
 	STAILQ_INSERT_TAIL(&user->files, file, next);
-	user->waiting++;
+	if (user->waiting++ == 0)
+		user->moved = seconds_now();
 	users->waiting++;
 	list_locked(user);
 	if (users->idle > 0)

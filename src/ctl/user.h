@@ -23,7 +23,12 @@ struct ctl_file {
 };
 STAILQ_HEAD(ctl_files, ctl_file);
 
-#define CTL_USER_CLOSING_MAX 1024u /* descriptors of one user that wait to be closed: more end its sessions */
+/*
+ * Descriptors of one user that wait to be closed: more end its sessions, if none was closed for a second (else threads
+ * are only slow: the machine is busy), and far more in any case.
+ */
+#define CTL_USER_CLOSING_MAX 1024u
+#define CTL_USER_CLOSING_LIMIT (8 * CTL_USER_CLOSING_MAX)
 
 /* `bell`: an eventfd that is rung when a descriptor finds no thread that could close it at once. */
 int ctl_users_create(int bell, struct ctl_users **ret_users);
@@ -46,6 +51,8 @@ struct ctl_user_counts *ctl_user_counts(struct ctl_user *user);
 uint64_t ctl_user_out(struct ctl_user *user, int64_t change);
 /* Its descriptors that wait to be closed. */
 unsigned ctl_user_closing(struct ctl_user *user);
+/* True if they are too many. */
+bool ctl_user_stuck(struct ctl_user *user);
 
 /* The struct is for this descriptor of the user's from now on. */
 void ctl_file_set(struct ctl_file *file, int fd, struct ctl_user *user);
