@@ -141,14 +141,14 @@ static int super_check(struct meta *meta, unsigned flags, struct message *messag
 			return -EUCLEAN;
 		}
 	} else if (!fmt_super_valid(super)) {
-		message_set(message, "%s: superblock damaged (I1): run `pinfs fsck`", meta->path);
+		message_set(message, "%s: superblock damaged (I1); " PRECHECK_ADVICE, meta->path);
 		return -EUCLEAN;
 	}
 	error = features_check(meta, flags, message);
 	if (error != 0)
 		return error;
 	if (!super_bounded(super, meta->file.size)) {
-		message_set(message, "%s: superblock names places outside of the pool (I1): run `pinfs fsck`",
+		message_set(message, "%s: superblock names places outside of the pool (I1); " PRECHECK_ADVICE,
 			    meta->path);
 		return -EUCLEAN;
 	}
@@ -181,7 +181,8 @@ static int open_failed(const char *path, int saved, struct message *message)
 		message_set(message, "%s: libpmemobj cannot look for bad blocks: %s", path, pmemobj_errormsg());
 		return -ENXIO;
 	}
-	message_set(message, "%s: libpmemobj cannot open it as a pinfs pool: %s", path, pmemobj_errormsg());
+	message_set(message, "%s: libpmemobj cannot open it as a pinfs pool: %s; " PRECHECK_ADVICE, path,
+		    pmemobj_errormsg());
 	return -EUCLEAN;
 }
 
@@ -214,7 +215,7 @@ static int pop_open(struct meta *meta, struct message *message)
 	}
 	root = pmemobj_root(meta->pop, pmemobj_root_size(meta->pop));
 	if (root.off == 0 || root.off % 16 != 0 || root.off > meta->file.size - sizeof(struct fmt_super)) {
-		message_set(message, "%s: damaged: libpmemobj's root object is out of place; run `pinfs fsck`",
+		message_set(message, "%s: damaged: libpmemobj's root object is out of place; " PRECHECK_ADVICE,
 			    meta->path);
 		return -EUCLEAN;
 	}

@@ -1,5 +1,8 @@
 #include "meta/precheck.h"
 
+#include "format/format.h"
+#include "format/pmdk.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,51 +13,53 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/*
- * The head of a libpmemobj 1.x pool (layout version 6): a 4 KiB pool header with its signature at offset 0, a 4 KiB
- * descriptor, then 1024 lanes of 3072 bytes, each with three logs: internal redo at 0, external redo at 256, undo at
- * 960. A log begins with checksum, next, capacity (8 bytes each). Both bounds are believed by libpmemobj's recovery.
- */
-#define POOL_SIGNATURE "PMEMOBJ"
 #define POOL_SIZE_MIN (8ull << 20)
-#define LANES_OFFSET 8192u
-#define LANES 1024u
-#define LANE_SIZE 3072u
 #define HEAD_SIZE (2ull << 20 << 1) /* 4 MiB: covers the lanes, a multiple of devdax alignments */
 
-static const struct lane_log {
-	uint32_t offset;
-	uint64_t capacity;
-	const char *name;
-} lane_logs[] = {
-	{0, 192, "internal redo"},
-	{256, 640, "external redo"},
-	{960, 2048, "undo"},
+/* The pool, as far as it is needed to judge what its logs would write. */
+struct target {
+	int fd;
+	uint64_t size;
 };
 
-static uint64_t read_u64(const unsigned char *at)
+/* True if the chunk that holds `offset` is a group of ours, or may be: devdax nodes cannot be read so. */
+static bool in_group(const struct target *target, uint64_t offset)
 {
-	uint64_t value;
+	uint64_t chunk = offset - (offset - PMDK_CHUNKS_AT) % PMDK_CHUNK_SIZE;
+	uint32_t magic;
 
-	memcpy(&value, at, sizeof(value));
-	return value;
+	return pread(target->fd, &magic, sizeof(magic), (off_t)(chunk + offsetof(struct fmt_group, magic))) !=
+		       sizeof(magic) ||
+	       magic == FMT_GROUP_MAGIC;
 }
 
-static int lanes_check(const char *path, const unsigned char *head, struct message *message)
+/*
+ * Undo logs restore what transactions of ours have changed, which lies in chunks. Redo logs are libpmemobj's own: they
+ * change its head, its headers and the first bytes of objects, so what lies in a group of ours is not theirs.
+ */
+static bool allowed(void *arg, bool undo, uint64_t offset, uint64_t length)
 {
-	for (unsigned lane = 0; lane < LANES; lane++) {
-		for (unsigned i = 0; i < sizeof(lane_logs) / sizeof(lane_logs[0]); i++) {
-			const unsigned char *log = head + LANES_OFFSET + lane * LANE_SIZE + lane_logs[i].offset;
-			uint64_t next = read_u64(log + 8), capacity = read_u64(log + 16);
+	const struct target *target = arg;
 
-			/* A redo log that has been carried out is left with capacity 0. No log of ours has a
-			 * continuation. */
-			if ((capacity != 0 && capacity != lane_logs[i].capacity) || next != 0) {
-				message_set(message,
-					    "%s: damaged: the %s log of lane %u leads astray; run `pinfs fsck`", path,
-					    lane_logs[i].name, lane);
-				return -EUCLEAN;
-			}
+	if (offset > target->size || length > target->size - offset)
+		return false;
+	if (undo)
+		return offset >= PMDK_CHUNKS_AT;
+	return offset < PMDK_CHUNKS_AT ||
+	       (offset - PMDK_CHUNKS_AT) % PMDK_CHUNK_SIZE < offsetof(struct fmt_group, magic) ||
+	       !in_group(target, offset);
+}
+
+static int lanes_check(const char *path, const unsigned char *head, struct target *target, struct message *message)
+{
+	for (unsigned lane = 0; lane < PMDK_LANES; lane++) {
+		const char *fault =
+			pmdk_lane_fault(head + PMDK_LANES_AT + (size_t)lane * PMDK_LANE_SIZE, allowed, target);
+
+		if (fault != NULL) {
+			message_set(message, "%s: damaged: the %s log of lane %u leads astray; " PRECHECK_ADVICE, path,
+				    fault, lane);
+			return -EUCLEAN;
 		}
 	}
 	return 0;
@@ -62,6 +67,7 @@ static int lanes_check(const char *path, const unsigned char *head, struct messa
 
 static int head_check(const char *path, int fd, uint64_t size, struct message *message)
 {
+	struct target target = {fd, size};
 	uint64_t length = size < HEAD_SIZE ? size : HEAD_SIZE;
 	unsigned char *head = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
 	int error;
@@ -71,11 +77,14 @@ static int head_check(const char *path, int fd, uint64_t size, struct message *m
 		message_set(message, "%s: cannot map it: %s", path, strerror(-error));
 		return error;
 	}
-	if (memcmp(head, POOL_SIGNATURE, sizeof(POOL_SIGNATURE)) != 0) {
-		message_set(message, "%s: not a pinfs pool (no libpmemobj signature); `pinfs mkfs` makes one", path);
+	if (memcmp(head, PMDK_SIGNATURE, sizeof(PMDK_SIGNATURE)) != 0) {
+		message_set(message,
+			    "%s: not a pinfs pool (no libpmemobj signature); `pinfs mkfs` makes one; if it was "
+			    "one: " PRECHECK_ADVICE,
+			    path);
 		error = -EUCLEAN;
 	} else {
-		error = lanes_check(path, head, message);
+		error = lanes_check(path, head, &target, message);
 	}
 	munmap(head, length);
 	return error;

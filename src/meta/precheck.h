@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What is left when libpmemobj must not open a pool, or cannot. */
+#define PRECHECK_ADVICE "`pinfs fsck --rescue META DIR` copies out what can be read"
+
 /*
  * The path is a regular file or a devdax node, of an owner whom we trust (root or the caller), with a libpmemobj pool's
  * signature and logs whose bounds lie in the pool. -EUCLEAN, -EPERM or what the system says; words in `message`.

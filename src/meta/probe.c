@@ -153,15 +153,14 @@ int meta_probe(const char *path, struct message *message)
 		return verdict.error;
 	}
 	if (error == -ETIMEDOUT)
-		message_set(message, "%s: damaged: opening it does not come to an end; `pinfs fsck` tells more", path);
+		message_set(message, "%s: damaged: opening it does not come to an end; " PRECHECK_ADVICE, path);
 	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
-		message_set(
-			message,
-			"%s: memory error (SIGBUS): some of it cannot be read, or is not there any more; `pinfs fsck` "
-			"tells more",
-			path);
+		message_set(message,
+			    "%s: memory error (SIGBUS): some of it cannot be read, or is not there any "
+			    "more; " PRECHECK_ADVICE,
+			    path);
 	else
-		message_set(message, "%s: damaged: libpmemobj crashed on it (signal %d); `pinfs fsck` tells more", path,
+		message_set(message, "%s: damaged: libpmemobj crashed on it (signal %d); " PRECHECK_ADVICE, path,
 			    WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 	return -EUCLEAN;
 }
