@@ -26,6 +26,7 @@ static const char help_text[] =
 	"pinfs fsck - checks an unmounted pool\n"
 	"\n"
 	"Usage: pinfs fsck [--json] [--data PATH]... META\n"
+	"       pinfs fsck --rescue [--data PATH]... META DIR\n"
 	"\n"
 	"Reads the whole pool and reports each broken invariant by its number. Changes nothing.\n"
 	"What a crash leaves for the next mount to tidy up (notes) is not an error.\n"
@@ -34,6 +35,8 @@ static const char help_text[] =
 	"  -j, --json       print the report as JSON\n"
 	"  -d, --data PATH  where a data part is that was moved; repeatable\n"
 	"      --repair     not available in this version: exits with 8 and touches nothing\n"
+	"      --rescue     for a pool that cannot be opened any more: copies all that can be read into DIR, an\n"
+	"                   empty folder or one that is to be made, and prints a line for each thing that is lost\n"
 	"  -C               show progress on standard error\n"
 	"  -v, --verbose    print what was counted, also of a clean pool\n"
 	"  -n, -a, -p, -f   accepted for fsck(8): check only; -y, -r: as --repair\n"
@@ -44,7 +47,8 @@ static const char help_text[] =
 	"  pinfs fsck /srv/pool/meta\n"
 	"  pinfs fsck --json /srv/pool/meta | jq .errors\n"
 	"\n"
-	"Exit status: 0 clean, 4 errors were found, 8 the check could not be made, 2 wrong use\n"
+	"Exit status: 0 clean (all was copied), 4 errors were found (something was lost), 8 the check (the copy)\n"
+	"could not be made, 2 wrong use\n"
 	"(16 when called as fsck.pinfs).\n";
 
 struct fsck {
@@ -55,6 +59,7 @@ struct fsck {
 	bool verbose;
 	bool progress;
 	bool repair;
+	const char *rescue_target; /* --rescue: the folder */
 	json_t *problems; /* with json */
 	bool failed; /* to keep a problem: no memory */
 };
@@ -241,16 +246,18 @@ static int wrong_use_status(const char *called_as)
 /* Returns -1 to go on, or the exit status. */
 static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 {
-	enum { OPTION_REPAIR = 256 };
+	enum { OPTION_REPAIR = 256, OPTION_RESCUE };
 	static const struct option long_options[] = {
 		{"json", no_argument, NULL, 'j'},
 		{"data", required_argument, NULL, 'd'},
 		{"verbose", no_argument, NULL, 'v'},
 		{"repair", no_argument, NULL, OPTION_REPAIR},
+		{"rescue", no_argument, NULL, OPTION_RESCUE},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
+	bool rescue = false;
 	int code;
 
 	while ((code = getopt_long(argc, argv, ":jd:vC::napfyrhV", long_options, NULL)) != -1) {
@@ -277,6 +284,9 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 		case OPTION_REPAIR:
 			fsck->repair = true;
 			break;
+		case OPTION_RESCUE:
+			rescue = true;
+			break;
 		case 'h':
 			return tool_print(help_text);
 		case 'V':
@@ -286,11 +296,15 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 			return wrong_use_status(argv[0]);
 		}
 	}
-	if (argc - optind != 1) {
-		(void)tool_wrong_use("fsck", "needs one META, got %d arguments", argc - optind);
+	if (argc - optind != 1 + rescue || (rescue && (fsck->json || fsck->repair))) {
+		(void)tool_wrong_use("fsck",
+				     rescue ? "--rescue needs META and DIR, got %d arguments, and goes with --data only"
+					    : "needs one META, got %d arguments",
+				     argc - optind);
 		return wrong_use_status(argv[0]);
 	}
 	fsck->meta_path = argv[optind];
+	fsck->rescue_target = rescue ? argv[optind + 1] : NULL;
 	return -1;
 }
 
@@ -309,6 +323,11 @@ int tool_fsck(int argc, char **argv)
 	status = parse_command_line(&fsck, argc, argv);
 	if (status >= 0)
 		goto out;
+	if (fsck.rescue_target != NULL) {
+		status = tool_rescue(fsck.meta_path, fsck.rescue_target, fsck.data_paths, fsck.data_count,
+				     fsck.progress);
+		goto out;
+	}
 	if (fsck.repair) {
 		log_error("%s: repair is not available in this version: nothing was changed; "
 			  "check with 'pinfs fsck' and copy what can be read from a mount with -o ro",

@@ -18,6 +18,10 @@ int tool_stat(int argc, char **argv);
 int tool_pins(int argc, char **argv);
 int tool_pin(int argc, char **argv);
 
+/* pinfs fsck --rescue: the exit status. */
+int tool_rescue(const char *meta_path, const char *target, const char *const *data_paths, size_t data_count,
+		bool progress);
+
 /* Prints `pinfs: COMMAND: WHY (try ...)`; returns TOOL_USAGE. */
 int tool_wrong_use(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* For getopt_long(3) with a leading ':' in its short options: says what is wrong with the argument it stopped at. */

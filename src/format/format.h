@@ -547,6 +547,8 @@ const char *fmt_feature_needs(const struct fmt_super *super, struct fmt_feature_
 
 void fmt_group_seal(struct fmt_group *group, const uint8_t pool_uuid[16]);
 bool fmt_group_valid(const struct fmt_group *group, const uint8_t pool_uuid[16], uint64_t number);
+/* The same number for all sound headers of a pool, whatever its uuid is: for who has lost that. */
+uint32_t fmt_group_signature(const struct fmt_group *group);
 
 void fmt_inode_seal(struct fmt_inode *inode);
 bool fmt_inode_free(const struct fmt_inode *inode);

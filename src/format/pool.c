@@ -72,3 +72,13 @@ bool fmt_group_valid(const struct fmt_group *group, const uint8_t pool_uuid[16],
 	return group->magic == FMT_GROUP_MAGIC && group->number == number && (group->inode_frames & 1) != 0 &&
 	       group->crc == group_crc(group, pool_uuid);
 }
+
+uint32_t fmt_group_signature(const struct fmt_group *group)
+{
+	const size_t start = offsetof(struct fmt_group, magic);
+	const size_t end = offsetof(struct fmt_group, unused);
+
+	/* A checksum is linear: what its seed adds depends on the seed alone. */
+	return group->crc ^
+	       crc_without(0, &group->magic, end - start, offsetof(struct fmt_group, crc) - start);
+}

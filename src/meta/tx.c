@@ -189,13 +189,26 @@ free_tx:
 	return error;
 }
 
+/*
+ * A free page shall not look like one that is in use: a rescue that has lost what named a page goes by what the page
+ * says of itself. No flush: nothing depends on it, and a page that a power cut leaves as it was costs a doubt, no data.
+ */
+static void page_void(struct meta *meta, uint64_t page)
+{
+	struct fmt_node *node = meta_page(meta, page);
+
+	node->magic = 0;
+}
+
 /* Gives back what the transaction held in memory; `pages` and `slots` are free from now on. */
 static void tx_end(struct meta_tx *tx, const struct vec *pages, const struct vec *slots)
 {
 	struct meta *meta = tx->meta;
 
-	for (size_t i = 0; i < pages->count; i++)
+	for (size_t i = 0; i < pages->count; i++) {
+		page_void(meta, pages->items[i]);
 		space_page_put(meta, pages->items[i]);
+	}
 	if (tx->slot != FMT_INO_NONE)
 		space_slot_put(meta, tx->slot);
 	for (size_t i = 0; slots != NULL && i < slots->count; i++) {
