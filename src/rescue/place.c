@@ -113,5 +113,4 @@ void place_close(struct work *work)
 		links_remove(work);
 	if (work->lost_found >= 0)
 		close(work->lost_found);
-	close(work->target);
 }

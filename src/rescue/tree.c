@@ -20,7 +20,7 @@
 
 /* A directory that is being filled. */
 struct frame {
-	struct info *info; /* NULL: one that was lost, in lost+found; it has no attributes */
+	struct info *info; /* NULL: the root, or one that was lost: it gets no attributes now */
 	int fd; /* or -1 */
 	dev_t dev;
 	ino_t ino;
@@ -395,12 +395,21 @@ static int copy_root(struct tree *tree)
 	}
 	place_choose(work, &children);
 	if (error == 0)
-		error = push(tree, fd, root, &children);
+		error = push(tree, fd, NULL, &children);
 	if (error == 0)
 		return fill(tree);
 	children_free(&children);
 	close(fd);
 	return error;
+}
+
+/* When nothing comes to it, or goes, any more. */
+static void finish_root(struct work *work)
+{
+	struct fmt_inode inode;
+
+	if (inode_read(work, FMT_INO_ROOT, &inode) == 0 && S_ISDIR(inode.mode))
+		attributes_copy(work, work->target, -1, NULL, &inode, "/");
 }
 
 int tree_copy(struct work *work)
@@ -420,6 +429,9 @@ int tree_copy(struct work *work)
 	if (error == 0)
 		error = copy_rest(&tree, false, true);
 	place_close(work);
+	if (error == 0)
+		finish_root(work);
+	close(work->target);
 	free(tree.frame);
 	free(tree.path);
 	return error;

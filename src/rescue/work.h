@@ -213,6 +213,7 @@ int place_open(struct work *work);
 /* Chooses names that these do not take. */
 void place_choose(struct work *work, const struct children *root);
 int place_lost_found(struct work *work);
+/* Takes the folder of links away. */
 void place_close(struct work *work);
 
 /* ---- tree.c ---- */
