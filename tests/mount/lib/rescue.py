@@ -85,6 +85,21 @@ def groups(meta):
     return places
 
 
+def used_pages(file, places):
+    """Frames of inodes, and pages that say what they are."""
+    used = []
+    for place in places:
+        file.seek(place)
+        group = file.read(CHUNK)
+        frames = int.from_bytes(group[32:40], 'little')
+        for i in range(64):
+            frame = group[i * BLOCK:(i + 1) * BLOCK]
+            holds_inodes = frames >> i & 1 and any(frame[at:at + 4] == b'Pino' for at in range(0, BLOCK, 256))
+            if holds_inodes or frame[:4] in (b'Pnod', b'Pnam', b'Pblb'):
+                used.append(place + i * BLOCK)
+    return used
+
+
 def damage(meta, what, seed, *rest):
     rng = random.Random(seed)
     places = groups(meta)
@@ -107,9 +122,7 @@ def damage(meta, what, seed, *rest):
         elif what == 'header':
             write(places[int(seed)], rng.randbytes(256))
         elif what == 'page':
-            # In what is used: the first groups.
-            at = rng.choice(places[:8]) + BLOCK * rng.randrange(64)
-            write(at, rng.randbytes(BLOCK))
+            write(rng.choice(used_pages(file, places)), rng.randbytes(BLOCK))
         else:
             sys.exit(f'what is {what}?')
 
