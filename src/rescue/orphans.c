@@ -125,9 +125,42 @@ static int claim_orphan(struct walk *walk, const struct fmt_record *record)
 	return 0;
 }
 
-static bool is_candidate(const struct work *work, const struct page_info *page, const struct info *info)
+static bool is_candidate(const struct work *work, const struct page_info *page, uint32_t generation)
 {
-	return page->node && page->generation == info->generation && !is_reached(work, page->page);
+	return page->node && page->generation == generation && !is_reached(work, page->page);
+}
+
+/* Adds what the nodes have that the map does not reach, and marks them as accepted for now. */
+static int candidates_add(struct walk *walk, size_t first, size_t *ret_count)
+{
+	struct work *work = walk->work;
+	int error = 0;
+
+	*ret_count = 0;
+	for (size_t i = first; error == 0 && i < work->pages && work->page[i].owner == walk->inode->ino; i++) {
+		work->page[i].accepted = is_candidate(work, &work->page[i], walk->inode->generation);
+		if (!work->page[i].accepted)
+			continue;
+		(*ret_count)++;
+		error = map_walk_page(walk, &work->page[i]);
+	}
+	return error;
+}
+
+static int candidates_settle(struct walk *walk, struct info *info, size_t first, bool sure)
+{
+	struct work *work = walk->work;
+	int error = 0;
+
+	for (size_t i = first; i < work->pages && work->page[i].owner == info->ino; i++)
+		work->page[i].accepted = work->page[i].accepted && sure;
+	walk->record = claim_orphan;
+	walk->gap = NULL;
+	walk->arg = info;
+	for (const struct page_info *page = orphans_first(work, info->ino, walk->inode->generation, FMT_KIND_EXTENTS);
+	     error == 0 && page != NULL; page = orphans_next(work, page))
+		error = map_walk_page(walk, page);
+	return error;
 }
 
 /* All nodes of the file that are not reached, or none. */
@@ -145,28 +178,47 @@ static int settle_file(struct work *work, struct info *info, const struct fmt_in
 	int error = map_walk(&walk);
 
 	extents.collect_only = false;
-	for (size_t i = first; error == 0 && i < work->pages && work->page[i].owner == info->ino; i++) {
-		work->page[i].accepted = is_candidate(work, &work->page[i], info);
-		if (!work->page[i].accepted)
-			continue;
-		candidates++;
-		error = map_walk_page(&walk, &work->page[i]);
-	}
+	if (error == 0)
+		error = candidates_add(&walk, first, &candidates);
 	if (error == 0 && candidates > 0) {
 		bool sure = !extents.taken && extents.blocks == inode->blocks && !overlap(&extents);
 
-		for (size_t i = first; i < work->pages && work->page[i].owner == info->ino; i++)
-			work->page[i].accepted = work->page[i].accepted && sure;
-		walk.record = claim_orphan;
-		walk.gap = NULL;
-		walk.arg = info;
-		for (const struct page_info *page = orphans_first(work, info->ino, info->generation, FMT_KIND_EXTENTS);
-		     error == 0 && page != NULL; page = orphans_next(work, page))
-			error = map_walk_page(&walk, page);
+		error = candidates_settle(&walk, info, first, sure);
 		if (sure)
 			info->flags &= ~INFO_BODY_LOST;
 	}
 	free(extents.extent);
+	return error;
+}
+
+int orphans_salvage(struct work *work, struct info *info, struct fmt_inode *inode, bool *ret_found)
+{
+	struct extents extents = {.extent = NULL};
+	struct walk walk = {.work = work,
+			    .inode = inode,
+			    .kind = FMT_KIND_EXTENTS,
+			    .record = extent_add,
+			    .gap = extent_gap,
+			    .arg = &extents};
+	size_t first = first_of(work, info->ino);
+	size_t candidates = 0;
+	bool counted, sure;
+	int error = map_walk(&walk);
+
+	if (error == 0)
+		error = candidates_add(&walk, first, &candidates);
+	counted = extents.blocks == inode->blocks;
+	/* A slot may have records of old; nodes have a magic that says that they are in use. */
+	sure = error == 0 && !extents.taken && extents.count > 0 && (counted || inode->body.count == 0) &&
+	       !overlap(&extents);
+	if (sure && !counted)
+		inode->size = (extents.extent[extents.count - 1].last + 1) << FMT_BLOCK_SHIFT;
+	if (error == 0)
+		error = candidates_settle(&walk, info, first, sure);
+	if (error == 0 && sure)
+		error = map_walk(&walk);
+	free(extents.extent);
+	*ret_found = sure;
 	return error;
 }
 

@@ -14,7 +14,6 @@
 #include <string.h>
 
 struct record {
-	bool known;
 	uint8_t uuid[16];
 	uint64_t blocks;
 	char path[PATH_MAX];
@@ -70,6 +69,15 @@ static void record_gap(struct walk *walk, uint64_t low, uint64_t high)
 	records->gap = true;
 }
 
+static bool any_record(const struct records *records)
+{
+	for (uint32_t number = 0; number <= FMT_PART_MAX; number++) {
+		if (records->record[number] != NULL)
+			return true;
+	}
+	return false;
+}
+
 static int records_read(struct records *records)
 {
 	struct fmt_inode inode;
@@ -85,9 +93,16 @@ static int records_read(struct records *records)
 		records->gap = true;
 	else
 		error = map_walk(&walk);
-	if (error == 0 && records->gap)
-		rescue_lost(records->work, "the list of data parts is damaged: name them with --data");
-	return error;
+	if (error != 0 || !records->gap)
+		return error;
+	if (records->work->options->data_count == 0 && !any_record(records)) {
+		message_set(records->work->message, "%s: the list of its data parts is lost: name each with --data",
+			    records->work->options->meta_path);
+		return -ENODATA;
+	}
+	rescue_lost(records->work,
+		    "the list of data parts is damaged: those that are not given by --data may be missed");
+	return 0;
 }
 
 /* ---- What a part says of itself ---- */

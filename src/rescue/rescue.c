@@ -8,12 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What inodes that are damaged would have been is not known: each is told of once. */
+/* What they were is not known, nor if they were in use: those that a name leads to are told of with it. */
 static void tell_damaged(struct work *work)
 {
-	for (size_t i = 0; i < work->infos; i++) {
-		if ((work->info[i].flags & INFO_DAMAGED) != 0)
-			rescue_lost(work, "inode %llu is damaged", (unsigned long long)work->info[i].ino);
+	for (size_t i = 0, end; i < work->infos; i = end) {
+		end = i + 1;
+		if ((work->info[i].flags & INFO_DAMAGED) == 0)
+			continue;
+		while (end < work->infos && (work->info[end].flags & INFO_DAMAGED) != 0)
+			end++;
+		rescue_lost(work, "slots of inodes %llu to %llu: %zu are damaged; they may have been free",
+			    (unsigned long long)work->info[i].ino, (unsigned long long)work->info[end - 1].ino,
+			    end - i);
 	}
 }
 

@@ -191,37 +191,42 @@ static int make_directory(struct tree *tree, int folder, const char *name, struc
 
 /* ---- Entries ---- */
 
+/* Why what an entry names cannot be made under this name; NULL: it can. */
+static const char *obstacle(const struct child *child, const struct info *info)
+{
+	if (info->generation != child->generation || child->type != IFTODT(info->mode))
+		return "is lost, another one has its place";
+	if (child->illegal)
+		return "cannot be made under this name";
+	if ((info->flags & INFO_COPIED) != 0 && (S_ISDIR(info->mode) || info->nlink <= 1))
+		return "has another name already, and can have only one";
+	return NULL;
+}
+
 /* What an entry names, or NULL; then that is told, unless the entry itself is doubtful. */
-static struct info *target_of(struct tree *tree, const struct child *child)
+static int target_of(struct tree *tree, const struct child *child, struct info **ret_info)
 {
 	struct work *work = tree->work;
 	struct info *info = child->ino >= FMT_INO_FIRST_FREE ? inodes_find(work, child->ino) : NULL;
-	const char *reason = NULL;
+	const char *reason;
 
-	if (info == NULL)
-		reason = "its inode %" PRIu64 " is lost";
-	else if ((info->flags & INFO_DAMAGED) != 0)
-		reason = "its inode %" PRIu64 " is damaged";
-	else if (info->generation != child->generation || child->type != IFTODT(info->mode))
-		reason = "its inode %" PRIu64 " is lost, another one has its place";
-	else if (child->doubtful && (info->names > 0 || (info->flags & INFO_COPIED) != 0))
-		return NULL;
-	else if (child->illegal)
-		reason = "this is no name: it will be found by its inode %" PRIu64;
-	else if ((info->flags & INFO_COPIED) != 0 && (S_ISDIR(info->mode) || info->nlink <= 1))
-		reason = "a second name of inode %" PRIu64 ", which can have only one";
-	if (reason == NULL)
-		return info;
-	if (!child->doubtful) {
-		char text[128];
-
-		snprintf(text, sizeof(text), "%%s: %s", reason);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		rescue_lost(work, text, path_text(tree), child->ino);
-#pragma GCC diagnostic pop
+	*ret_info = NULL;
+	if (info == NULL || (info->flags & INFO_DAMAGED) != 0) {
+		if (child->doubtful)
+			return 0;
+		if (child->type == DT_REG)
+			return salvage_copy(work, child->ino, child->generation, path_text(tree));
+		rescue_lost(work, "%s: its inode %" PRIu64 " is damaged", path_text(tree), child->ino);
+		return 0;
 	}
-	return NULL;
+	reason = obstacle(child, info);
+	if (child->doubtful && (reason != NULL || info->names > 0 || (info->flags & INFO_COPIED) != 0))
+		return 0;
+	if (reason == NULL)
+		*ret_info = info;
+	else
+		rescue_lost(work, "%s: its inode %" PRIu64 " %s", path_text(tree), child->ino, reason);
+	return 0;
 }
 
 static int copy_child(struct tree *tree, const struct child *child)
@@ -235,9 +240,9 @@ static int copy_child(struct tree *tree, const struct child *child)
 	error = path_append(tree, name, child->name_length);
 	if (error != 0)
 		return error;
-	info = target_of(tree, child);
-	if (info == NULL)
-		return 0;
+	error = target_of(tree, child, &info);
+	if (error != 0 || info == NULL)
+		return error;
 	if (child->doubtful)
 		info->names++;
 	if (S_ISDIR(info->mode))
@@ -338,6 +343,8 @@ static int copy_lost_directory(struct tree *tree, uint64_t ino)
 		error = unnamed_path(tree, ino, name);
 	if (error == 0 && any) {
 		rescue_lost(tree->work, "%s: this directory has lost its name, owner and mode", path_text(tree));
+		tree->work->report.directories++;
+		tree->work->report.unnamed++;
 		error = make_directory(tree, tree->work->lost_found, name, NULL);
 		fd = openat(tree->work->lost_found, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	}

@@ -167,6 +167,11 @@ void claims_add(struct work *work, struct info *info, const struct fmt_record *r
 
 /* Pages whose map has a gap: decides which of them belong to it. */
 int orphans_settle(struct work *work);
+/*
+ * A file whose inode is damaged: `inode` has what may be believed of it (generation, inline records, blocks, size). If
+ * all that is found fits, its nodes are accepted and its blocks claimed.
+ */
+int orphans_salvage(struct work *work, struct info *info, struct fmt_inode *inode, bool *ret_found);
 /* The first page of this owner, generation and kind that was accepted; and the next. NULL: no more. */
 const struct page_info *orphans_first(const struct work *work, uint64_t owner, uint32_t generation, unsigned kind);
 const struct page_info *orphans_next(const struct work *work, const struct page_info *page);
@@ -226,6 +231,11 @@ int tree_copy(struct work *work);
 int node_copy(struct work *work, int folder, const char *name, struct info *info, const char *path);
 /* True if an error of the target ends the rescue rather than costing one thing. */
 bool node_fatal(int error);
+
+/* ---- salvage.c: files whose inode is damaged ---- */
+
+/* Copies what is found of one that a living entry of this generation names to lost+found. Tells of it. */
+int salvage_copy(struct work *work, uint64_t ino, uint32_t generation, const char *path);
 
 /* ---- file.c ---- */
 

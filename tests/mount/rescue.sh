@@ -11,6 +11,7 @@ make_damageable() {
 	pool_make 64M 16M
 	pool_mount
 	py rescue tree "$MNT"
+	many=$(stat -c %i "$MNT/many") more=$(stat -c %i "$MNT/a/more") few=$(stat -c %i "$MNT/a/few")
 	cp -a "$MNT" "$SOURCE"
 	pool_umount
 	pool_fsck
@@ -72,7 +73,7 @@ case_headers() {
 	make_damageable
 	local i count
 	count=$(py rescue groups "$META")
-	for ((i = 0; i < count; i += i < 6 ? 1 : 7)); do
+	for ((i = 0; i < count; i += i < 3 ? 1 : 13)); do
 		damage header $i
 		rescue 4
 		all_equal
@@ -82,12 +83,52 @@ case_headers() {
 	done
 }
 
+# Nodes and names that are there without what led to them.
+case_orphans() {
+	make_damageable
+	damage inner "$more"
+	rescue 0
+	all_equal
+	damage names "$many"
+	rescue 4
+	all_equal
+	grep -q '/many: some of the names' "$MT_CASE/said" || fail "names are doubtful, and nothing says so"
+	# The directory itself: its names are in lost+found.
+	damage wipe "$many"
+	rescue 4
+	[[ $(ls "$OUT/lost+found/#$many" | wc -l) == 600 ]] || fail "only $(ls "$OUT/lost+found/#$many" | wc -l) names of 600"
+}
+
+# Files whose inode is damaged, but that an entry still names.
+case_slots() {
+	make_damageable
+	local what ino name
+	for what in slot/more slot/few wipe/more; do
+		name=${what#*/}
+		ino=${!name}
+		damage "${what%/*}" "$ino"
+		rescue 4
+		grep -q " 1 missing, 2 lost+found" "$MT_CASE/verified" || fail "more is lost than one file"
+		cmp -n "$(stat -c %s "$OUT/lost+found/#$ino")" "$OUT/lost+found/#$ino" "$SOURCE/a/$name"
+		[[ $(stat -c %a "$OUT/lost+found/#$ino") == 600 ]] || fail "a salvaged file may be read by others"
+	done
+	damage wipe "$few"
+	rescue 4
+	[[ ! -e $OUT/lost+found ]] || fail "something is made of nothing"
+}
+
 case_pages() {
 	make_damageable
-	local i
-	for ((i = 0; i < (MT_FULL ? 400 : 40); i++)); do
+	local i j
+	for ((i = 0; i < (MT_FULL ? 400 : 15); i++)); do
 		damage page $i
-		rescue '0|4'
+		rescue 4 --data "$DATA"
+	done
+	# Several at once.
+	for ((i = 0; i < (MT_FULL ? 100 : 5); i++)); do
+		cp --sparse=always "$META.sound" "$META"
+		for ((j = 0; j < 8; j++)); do py rescue damage "$META" page $((1000 + 8 * i + j)); done
+		rescue 4 --data "$DATA"
 	done
 }
 

@@ -2,7 +2,8 @@
 
 rescue.py tree FOLDER             a tree with everything in it; its secrets are deleted again
 rescue.py groups META             how many groups the meta part has
-rescue.py damage META WHAT SEED   super | super0 | heap | lanes | header N | page | frame N
+rescue.py damage META WHAT SEED   super | super0 | heap | lanes | header N | page
+rescue.py damage META WHAT INO    slot (a word of it) | wipe (all of it) | inner (nodes above others) | names (headers of pages)
 rescue.py verify SOURCE DIR SAID  all is equal, or SAID names it; nothing is anybody else's
 """
 import os
@@ -100,6 +101,14 @@ def used_pages(file, places):
     return used
 
 
+def places_by_number(file, places):
+    numbers = {}
+    for place in places:
+        file.seek(place + 24)
+        numbers[int.from_bytes(file.read(8), 'little')] = place
+    return numbers
+
+
 def damage(meta, what, seed, *rest):
     rng = random.Random(seed)
     places = groups(meta)
@@ -123,6 +132,21 @@ def damage(meta, what, seed, *rest):
             write(places[int(seed)], rng.randbytes(256))
         elif what == 'page':
             write(rng.choice(used_pages(file, places)), rng.randbytes(BLOCK))
+        elif what in ('slot', 'wipe'):
+            ino = int(seed)
+            at = places_by_number(file, places)[ino >> 10] + (ino & 1023) * 256
+            write(at + 32 if what == 'slot' else at, rng.randbytes(8 if what == 'slot' else 256))
+        elif what in ('inner', 'names'):
+            hit = 0
+            for at in used_pages(file, places):
+                file.seek(at)
+                page = file.read(64)
+                owner, level = int.from_bytes(page[8:16], 'little'), page[21]
+                if owner == int(seed) and (page[:4] == b'Pnod' and level > 0 if what == 'inner' else page[:4] == b'Pnam'):
+                    write(at, rng.randbytes(64))
+                    hit += 1
+            if not hit:
+                sys.exit(f'inode {seed} has no such page')
         else:
             sys.exit(f'what is {what}?')
 
@@ -183,8 +207,8 @@ def blocks_of(data):
 
 def is_part_of(got, want):
     """No block is another one than the file's own: those that are lost are zeros."""
-    return len(got) <= len(want) and all(
-        g == w or not any(g) for g, w in zip(blocks_of(got), blocks_of(want)))
+    want = want.ljust(len(got), b'\0')
+    return all(g == w or not any(g) for g, w in zip(blocks_of(got), blocks_of(want)))
 
 
 def verify(source, out, said_path):
@@ -221,7 +245,7 @@ def verify(source, out, said_path):
             data = content(path)
             if SECRET in data:
                 sys.exit(f'{name} has freed data')
-            if not any(is_part_of(data, other) for other in sources.values() if len(other) == len(data)):
+            if not any(is_part_of(data, other) for other in sources.values()):
                 sys.exit(f'{name} is no file of the source')
     print(', '.join(f'{number} {word}' for word, number in count.items()), f'{len(lines) - 1} lines')
 
