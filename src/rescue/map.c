@@ -19,9 +19,12 @@ static void tell_gap(struct walk *walk, struct bounds bounds)
 		walk->gap(walk, bounds.low, bounds.high);
 }
 
-static void mark_reached(struct work *work, uint64_t page)
+static void mark_reached(const struct walk *walk, uint64_t page)
 {
-	work->reached[page / FMT_GROUP_FRAMES] |= 1ull << page % FMT_GROUP_FRAMES;
+	struct work *work = walk->work;
+
+	if (!walk->alone)
+		work->reached[page / FMT_GROUP_FRAMES] |= 1ull << page % FMT_GROUP_FRAMES;
 }
 
 /* A page of the map, copied to memory; NULL if it cannot be read. *ret_error: 0, or -ENOMEM. */
@@ -95,7 +98,7 @@ static int walk_names_page(struct walk *walk, uint64_t page, struct bounds bound
 		tell_gap(walk, bounds);
 		error = walk_doubtful(walk, names);
 	} else {
-		mark_reached(walk->work, page);
+		mark_reached(walk, page);
 		error = walk_names(walk, names, &gap);
 		if (gap)
 			tell_gap(walk, bounds);
@@ -164,7 +167,7 @@ static int walk_node(struct walk *walk, uint64_t page, unsigned level, struct bo
 	if (node == NULL || !fmt_node_valid(node, walk->inode, walk->kind, level)) {
 		tell_gap(walk, bounds);
 	} else {
-		mark_reached(walk->work, page);
+		mark_reached(walk, page);
 		for (unsigned i = 0; error == 0 && i < node->count; i++)
 			error = level > 0 ? walk_child(walk, node, i, bounds)
 					  : walk_record(walk, &node->record[i],
@@ -203,10 +206,9 @@ int map_walk_page(struct walk *walk, const struct page_info *page)
 	int error = 0;
 
 	walk_begin(walk);
-	if (page->node)
-		return walk_node(walk, page->page, 0, all);
-	walk->doubtful = true;
-	error = walk_names_page(walk, page->page, all);
-	walk->doubtful = false;
+	walk->alone = true;
+	walk->doubtful = !page->node;
+	error = page->node ? walk_node(walk, page->page, 0, all) : walk_names_page(walk, page->page, all);
+	walk->doubtful = walk->alone = false;
 	return error;
 }

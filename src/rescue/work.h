@@ -138,6 +138,7 @@ struct walk {
 	uint32_t seed;
 	uint64_t next_key;
 	bool first;
+	bool alone; /* in a page that nothing leads to */
 	bool doubtful; /* `name` is told of one that may have been removed */
 };
 
@@ -189,6 +190,7 @@ struct child {
 	uint64_t ino;
 	uint32_t generation;
 	uint8_t type; /* DT_ */
+	bool alone; /* in a page that nothing leads to */
 	bool doubtful; /* names only what has no other name */
 	bool illegal; /* no such name may be made */
 	uint8_t name_length;
