@@ -79,6 +79,5 @@ uint32_t fmt_group_signature(const struct fmt_group *group)
 	const size_t end = offsetof(struct fmt_group, unused);
 
 	/* A checksum is linear: what its seed adds depends on the seed alone. */
-	return group->crc ^
-	       crc_without(0, &group->magic, end - start, offsetof(struct fmt_group, crc) - start);
+	return group->crc ^ crc_without(0, &group->magic, end - start, offsetof(struct fmt_group, crc) - start);
 }

@@ -35,10 +35,10 @@ static int look(struct work *work)
 	unsigned damaged = 0;
 	int error = undo_load(&work->meta, &work->meta.undo, &damaged);
 
-	if (error == 0 && damaged > 0)
-		rescue_lost(work, "%u of the transaction logs are damaged: what they held is not known", damaged);
 	if (error == 0)
 		error = pool_find(work);
+	if (error == 0 && damaged > 0)
+		rescue_lost(work, "%u of the transaction logs are damaged: what they held is not known", damaged);
 	if (error == 0)
 		error = inodes_read(work);
 	if (error == 0)

@@ -96,7 +96,9 @@ case_orphans() {
 	# The directory itself: its names are in lost+found.
 	damage wipe "$many"
 	rescue 4
-	[[ $(ls "$OUT/lost+found/#$many" | wc -l) == 600 ]] || fail "only $(ls "$OUT/lost+found/#$many" | wc -l) names of 600"
+	local left
+	left=$(find "$OUT/lost+found/#$many" -type f | wc -l)
+	((left == 600)) || fail "only $left names of 600"
 }
 
 # Files whose inode is damaged, but that an entry still names.
@@ -115,6 +117,131 @@ case_slots() {
 	damage wipe "$few"
 	rescue 4
 	[[ ! -e $OUT/lost+found ]] || fail "something is made of nothing"
+}
+
+# The data part: elsewhere, unknown, cut off, without its headers, away.
+case_parts() {
+	make_damageable
+	mv "$DATA" "$DATA.moved"
+	rescue 4
+	grep -q 'data part 0: .*/data: No such file' "$MT_CASE/said" || fail "the missing part is not named"
+	grep -qE '/(a/big|a/b/linked|third): bytes 0 to 2500002 are left out: their data part is not there' "$MT_CASE/said" ||
+		fail "what is lost is not named"
+	rescue 0 --data "$DATA.moved"
+	all_equal
+	# The list of parts is an xattr of inode 2.
+	py rescue damage "$META" wipe 2
+	expect_fail 8 'name each with --data' -- pinfs fsck --rescue "$META" "$MT_CASE/new"
+	[[ ! -e $MT_CASE/new ]] || fail "a refusal makes a folder"
+	rescue 4 --data "$DATA.moved"
+	all_equal
+	cp --sparse=always "$META.sound" "$META"
+	expect_fail 8 'does not say that it is one' -- pinfs fsck --rescue --data "$META" "$META" "$MT_CASE/new"
+	# The copy of the header at its end serves as well.
+	mv "$DATA.moved" "$DATA"
+	cp --sparse=always "$DATA" "$DATA.sound"
+	dd if=/dev/urandom of="$DATA" bs=4096 count=1 conv=notrunc status=none
+	rescue 0
+	all_equal
+	rescue 0 --data "$DATA"
+	dd if=/dev/urandom of="$DATA" bs=4096 seek=$((64 * 256 - 1)) count=1 conv=notrunc status=none
+	rescue 4
+	all_equal
+	cp --sparse=always "$DATA.sound" "$DATA"
+	truncate -s 3000000 "$DATA"
+	rescue 4
+	grep -q ' 0 missing, 0 lost+found' "$MT_CASE/verified" || fail "names are lost with data"
+	grep -q 'has only 732 of its 16384 blocks' "$MT_CASE/said" || fail "it does not say that the part is cut off"
+}
+
+# The meta part ends early.
+case_cut() {
+	make_damageable
+	local size
+	for size in 12M 9999999 5M; do
+		cp --sparse=always "$META.sound" "$META"
+		truncate -s $size "$META"
+		rescue '4' --data "$DATA"
+	done
+	truncate -s 3M "$META"
+	expect_fail 8 'nothing of a pinfs pool' -- pinfs fsck --rescue "$META" "$MT_CASE/new"
+	truncate -s 0 "$META"
+	expect_fail 8 'empty' -- pinfs fsck --rescue "$META" "$MT_CASE/new"
+}
+
+case_target() {
+	make_damageable
+	mkdir "$OUT"
+	touch "$OUT/file"
+	expect_fail 8 'not empty' -- pinfs fsck --rescue "$META" "$OUT"
+	expect_fail 8 'Not a directory' -- pinfs fsck --rescue "$META" "$OUT/file"
+	rm "$OUT/file"
+	mount -t tmpfs -o size=2M tmpfs "$OUT"
+	! pinfs fsck --rescue "$META" "$OUT" >"$MT_CASE/said" 2>"$MT_CASE/errors" || fail "2 MiB are enough"
+	cat "$MT_CASE/said" "$MT_CASE/errors"
+	grep -q 'No space left.*begin again' "$MT_CASE/errors" || fail "it does not say what to do"
+	grep -qE ' [1-9][0-9]* files' "$MT_CASE/said" || fail "it does not say how far it got"
+	umount "$OUT"
+	# In use.
+	pool_mount
+	expect_fail 8 "in use by process $DAEMON" -- pinfs fsck --rescue "$META" "$MT_CASE/new"
+	pool_umount
+	# By somebody else: owners and setuid are not kept.
+	chmod 755 "$MT_CASE" "$MT_CASE/pool"
+	chown 4242:4242 "$META" "$DATA"
+	mkdir "$MT_CASE/theirs"
+	chown 4242:4242 "$MT_CASE/theirs"
+	local got=0
+	setpriv --reuid 4242 --regid 4242 --clear-groups pinfs fsck --rescue "$META" "$MT_CASE/theirs/out" \
+		>"$MT_CASE/said" || got=$?
+	((got == 4)) || fail "status $got"
+	grep -q 'owners of .* are not kept' "$MT_CASE/said" || fail "lost owners are not told"
+	cmp "$MT_CASE/theirs/out/a/few" "$SOURCE/a/few"
+	[[ $(stat -c %a "$MT_CASE/theirs/out/a/few") == 751 ]] || fail "setuid of another's file"
+}
+
+# A daemon that is killed leaves transactions open: what is rescued is what the next mount shows.
+case_killed() {
+	pool_make 64M 16M
+	pool_mount
+	local i
+	for ((i = 0; i < (MT_FULL ? 40 : 4); i++)); do
+		stress_a_bit &
+		local stress=$!
+		sleep 0.5 # the moment is meant to be any
+		pool_kill
+		kill "$stress" 2>/dev/null || true
+		wait "$stress" || true
+		rm -rf --one-file-system "$OUT"
+		cp --sparse=always "$META" "$META.killed"
+		cp --sparse=always "$DATA" "$DATA.killed"
+		pinfs fsck --rescue --data "$DATA.killed" "$META.killed" "$OUT"
+		pool_mount
+		manifest "$MNT" "$MT_CASE/want" --loose
+		manifest "$OUT" "$MT_CASE/got" --loose
+		same "$MT_CASE/want" "$MT_CASE/got"
+	done
+	pool_finish
+}
+
+stress_a_bit() {
+	cd "$MNT" || return
+	"$PYTHON" -c '
+import os, random
+while True:
+    name = f"f{random.randrange(300)}"
+    do = random.randrange(6)
+    try:
+        if do == 0: os.unlink(name)
+        elif do == 1: os.rename(name, f"f{random.randrange(300)}")
+        elif do == 2: os.setxattr(name, "user.x", os.urandom(random.randrange(900)))
+        elif do == 3: os.truncate(name, random.randrange(100000))
+        elif do == 4: os.link(name, f"f{random.randrange(300)}")
+        else:
+            with open(name, "ab") as f: f.write(os.urandom(random.randrange(30000)))
+    except FileNotFoundError: pass
+    except FileExistsError: pass
+    except OSError: break' 2>/dev/null
 }
 
 case_pages() {

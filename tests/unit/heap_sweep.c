@@ -7,7 +7,7 @@
 #include "format/pmdk.h"
 #include "fs/fs.h"
 
-/* HEAP_SWEEP=N: each word with N values. Otherwise a sample, another one each day. */
+/* HEAP_SWEEP=N: so many samples. They are others each day. */
 #define SAMPLE 60u
 #define SECONDS 60u
 
@@ -146,42 +146,26 @@ static void sweep_word(const struct image *sound, uint64_t offset, uint64_t seed
 	unmap_image(&image);
 }
 
-static uint64_t words(void)
+/* Each area as often as any other, whatever its length. */
+static void sweep_nth(const struct image *sound, uint64_t place, uint64_t seed)
 {
-	uint64_t count = 0;
+	size_t area = place % ARRAY_SIZE(areas);
+	uint64_t word = place / ARRAY_SIZE(areas) % (areas[area].length / 8);
 
-	for (size_t i = 0; i < ARRAY_SIZE(areas); i++)
-		count += areas[i].length / 8;
-	return count;
-}
-
-static void sweep_nth(const struct image *sound, uint64_t word, uint64_t seed)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
-		if (word < areas[i].length / 8) {
-			sweep_word(sound, areas[i].start + word * 8, seed, areas[i].name);
-			return;
-		}
-		word -= areas[i].length / 8;
-	}
+	sweep_word(sound, areas[area].start + word * 8, seed, areas[area].name);
 }
 
 static void test_words(void **state)
 {
-	const char *all = getenv("HEAP_SWEEP");
+	const char *count = getenv("HEAP_SWEEP");
+	uint64_t samples = count != NULL ? strtoull(count, NULL, 10) : SAMPLE;
 	uint64_t day = (uint64_t)time(NULL) / 86400;
 	struct image sound = map_image(pool.sound_meta);
 
 	(void)state;
-	if (all != NULL) {
-		for (uint64_t word = 0; word < words(); word++)
-			for (uint64_t seed = 0; seed < strtoull(all, NULL, 10); seed++)
-				sweep_nth(&sound, word, seed);
-	} else {
-		print_message("# sample of day %lu\n", day);
-		for (uint64_t i = 0; i < SAMPLE; i++)
-			sweep_nth(&sound, scramble(day * SAMPLE + i) % words(), scramble(day + i));
-	}
+	print_message("# %lu samples of day %lu\n", samples, day);
+	for (uint64_t i = 0; i < samples; i++)
+		sweep_nth(&sound, scramble(day << 32 | i), scramble(day + i));
 	unmap_image(&sound);
 }
 
