@@ -21,9 +21,13 @@ struct target {
 /* True if it has the owner that it had in the pool. */
 static bool set_owner(const struct target *target, const struct fmt_inode *inode)
 {
-	int result = target->fd >= 0
-			     ? fchown(target->fd, inode->uid, inode->gid)
-			     : fchownat(target->folder, target->name, inode->uid, inode->gid, AT_SYMLINK_NOFOLLOW);
+	int result;
+
+	/* -1 would mean: as it is. */
+	if (inode->uid == UINT32_MAX || inode->gid == UINT32_MAX)
+		return false;
+	result = target->fd >= 0 ? fchown(target->fd, inode->uid, inode->gid)
+				 : fchownat(target->folder, target->name, inode->uid, inode->gid, AT_SYMLINK_NOFOLLOW);
 
 	return result == 0;
 }
@@ -52,7 +56,7 @@ static bool name_known(const char *name)
 
 static int copy_xattr(struct walk *walk, const struct fmt_name *found)
 {
-	static unsigned char value[FMT_XATTR_VALUE_MAX];
+	unsigned char *value = walk->work->buffer;
 	struct target *target = walk->arg;
 	struct rescue_text room;
 	char name[FMT_NAME_MAX + 1];
@@ -60,7 +64,7 @@ static int copy_xattr(struct walk *walk, const struct fmt_name *found)
 
 	memcpy(name, found->bytes, found->name_length);
 	name[found->name_length] = '\0';
-	if (found->value_length > sizeof(value) || strlen(name) != found->name_length || !name_known(name))
+	if (found->value_length > FMT_XATTR_VALUE_MAX || strlen(name) != found->name_length || !name_known(name))
 		error = -EUCLEAN;
 	else if (found->type == FMT_XATTR_BLOB)
 		error = blob_copy(walk->work, walk->inode, FMT_KIND_XATTRS, found->target, value, found->value_length);

@@ -102,10 +102,10 @@ int children_read_lost(struct work *work, uint64_t ino, struct children *ret_chi
 
 	*ret_children = (struct children){.gap = true};
 	/* Of which generation it was is not known: what an entry names must fit by itself. */
-	for (size_t i = 0; error == 0 && i < work->pages; i++) {
+	for (size_t i = orphans_begin(work, ino); error == 0 && i < work->pages && work->page[i].owner == ino; i++) {
 		const struct page_info *page = &work->page[i];
 
-		if (page->owner != ino || !page->accepted || page->kind != FMT_KIND_ENTRIES)
+		if (!page->accepted || page->kind != FMT_KIND_ENTRIES)
 			continue;
 		inode.generation = page->generation;
 		error = map_walk_page(&walk, page);

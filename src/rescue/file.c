@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PIECE (256u << 10)
-
 /* A run of bytes that is left out, told when it ends. */
 struct hole {
 	uint64_t start, end;
@@ -21,7 +19,6 @@ struct copy {
 	const char *path;
 	int fd;
 	struct hole hole;
-	unsigned char *buffer;
 };
 
 static void hole_end(struct copy *copy)
@@ -71,16 +68,16 @@ static int copy_bytes(struct copy *copy, const struct part *part, uint64_t from,
 	int error = 0;
 
 	for (; error == 0 && start < end; start += length, from += length) {
-		length = min_u64(PIECE, end - start);
-		if (image_read(&part->image, from, copy->buffer, length) != 0) {
+		length = min_u64(BUFFER_SIZE, end - start);
+		if (image_read(&part->image, from, copy->work->buffer, length) != 0) {
 			/* Which block of them is it? */
 			length = min_u64(length, FMT_BLOCK_SIZE - start % FMT_BLOCK_SIZE);
-			if (image_read(&part->image, from, copy->buffer, length) != 0) {
+			if (image_read(&part->image, from, copy->work->buffer, length) != 0) {
 				leave_out(copy, start, start + length, "the memory that holds them cannot be read");
 				continue;
 			}
 		}
-		error = write_all(copy, start, copy->buffer, length);
+		error = write_all(copy, start, copy->work->buffer, length);
 		rescue_progress(copy->work, "copying", copy->work->report.bytes, copy->work->bytes_total);
 	}
 	return error;
@@ -165,8 +162,7 @@ static int copy_orphans(struct copy *copy, struct walk *walk, const struct page_
 
 int file_copy(struct work *work, int fd, const struct fmt_inode *inode, const char *path)
 {
-	static unsigned char buffer[PIECE];
-	struct copy copy = {.work = work, .inode = inode, .path = path, .fd = fd, .buffer = buffer};
+	struct copy copy = {.work = work, .inode = inode, .path = path, .fd = fd};
 	struct walk walk = {.work = work,
 			    .inode = inode,
 			    .kind = FMT_KIND_EXTENTS,

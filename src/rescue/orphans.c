@@ -15,8 +15,7 @@ static bool is_reached(const struct work *work, uint64_t page)
 	return (work->reached[page / FMT_GROUP_FRAMES] >> page % FMT_GROUP_FRAMES & 1) != 0;
 }
 
-/* The first page of an owner. */
-static size_t first_of(const struct work *work, uint64_t owner)
+size_t orphans_begin(const struct work *work, uint64_t owner)
 {
 	size_t low = 0, high = work->pages;
 
@@ -45,7 +44,7 @@ static const struct page_info *accepted_from(const struct work *work, size_t ind
 
 const struct page_info *orphans_first(const struct work *work, uint64_t owner, uint32_t generation, unsigned kind)
 {
-	return accepted_from(work, first_of(work, owner), owner, generation, kind);
+	return accepted_from(work, orphans_begin(work, owner), owner, generation, kind);
 }
 
 const struct page_info *orphans_next(const struct work *work, const struct page_info *page)
@@ -173,7 +172,7 @@ static int settle_file(struct work *work, struct info *info, const struct fmt_in
 			    .record = extent_add,
 			    .gap = extent_gap,
 			    .arg = &extents};
-	size_t first = first_of(work, info->ino);
+	size_t first = orphans_begin(work, info->ino);
 	size_t candidates = 0;
 	int error = map_walk(&walk);
 
@@ -200,7 +199,7 @@ int orphans_salvage(struct work *work, struct info *info, struct fmt_inode *inod
 			    .record = extent_add,
 			    .gap = extent_gap,
 			    .arg = &extents};
-	size_t first = first_of(work, info->ino);
+	size_t first = orphans_begin(work, info->ino);
 	size_t candidates = 0;
 	bool counted, sure;
 	int error = map_walk(&walk);

@@ -144,16 +144,16 @@ static bool super_try(struct grid *grid, uint64_t offset, struct fmt_super *supe
 /* Looks where the pool says that it is, then everywhere but in groups, which may hold a user's idea of one. */
 static bool super_find(struct grid *grid, struct fmt_super *super)
 {
-	static unsigned char chunk[PMDK_CHUNK_SIZE];
+	unsigned char *chunk = grid->work->buffer;
 	uint64_t offset;
 
 	if (image_read(&grid->work->meta, PMDK_ROOT_AT, &offset, sizeof(offset)) == 0 && super_try(grid, offset, super))
 		return true;
 	for (uint64_t i = 0; i < grid->places; i++) {
 		if (grid->place[i].plausible ||
-		    image_read(&grid->work->meta, place_offset(i), chunk, sizeof(chunk)) != 0)
+		    image_read(&grid->work->meta, place_offset(i), chunk, PMDK_CHUNK_SIZE) != 0)
 			continue;
-		for (size_t at = 0; at + sizeof(*super) <= sizeof(chunk); at += 16) {
+		for (size_t at = 0; at + sizeof(*super) <= PMDK_CHUNK_SIZE; at += 16) {
 			uint64_t magic;
 
 			memcpy(&magic, chunk + at, sizeof(magic));

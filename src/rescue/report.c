@@ -6,7 +6,7 @@
 
 void rescue_lost(struct work *work, const char *format, ...)
 {
-	char text[2048];
+	char text[8192];
 	va_list args;
 
 	va_start(args, format);

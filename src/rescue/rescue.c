@@ -66,6 +66,11 @@ int rescue_pool(const struct rescue_options *options, struct rescue_report *ret_
 	if (work == NULL)
 		return -ENOMEM;
 	work->options = options;
+	work->buffer = malloc(BUFFER_SIZE);
+	if (work->buffer == NULL) {
+		error = -ENOMEM;
+		goto free_work;
+	}
 	work->message = message;
 	error = image_open(options->meta_path, &work->meta, message);
 	if (error == -ENOENT)
@@ -85,6 +90,7 @@ int rescue_pool(const struct rescue_options *options, struct rescue_report *ret_
 	inodes_free(work);
 	image_close(&work->meta);
 free_work:
+	free(work->buffer);
 	free(work);
 	return error;
 }

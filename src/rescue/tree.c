@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define OPEN_MAX_DEPTH 64u
+#define PATH_SHOWN 6000u
 
 /* A directory that is being filled. */
 struct frame {
@@ -66,7 +67,13 @@ static void path_cut(struct tree *tree, size_t length)
 
 static const char *path_text(const struct tree *tree)
 {
-	return tree->path_length == 0 ? "/" : tree->path;
+	const char *end;
+
+	if (tree->path_length <= PATH_SHOWN)
+		return tree->path_length == 0 ? "/" : tree->path;
+	/* Of a path that is longer than the message, its end. */
+	end = strchr(tree->path + tree->path_length - PATH_SHOWN, '/');
+	return end != NULL ? end : tree->path;
 }
 
 /* ---- Directories ---- */

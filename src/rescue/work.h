@@ -25,6 +25,8 @@ struct info {
 #define INFO_XATTRS_LOST 8u
 #define INFO_STAGED 16u /* made in the folder of links; INFO_COPIED once it has a name */
 
+#define BUFFER_SIZE (256u << 10)
+
 /* A group of the meta part. */
 struct group {
 	uint64_t offset; /* in the image; 0: not found */
@@ -57,6 +59,7 @@ struct work {
 	struct rescue_report report;
 	struct message *message;
 	struct image meta;
+	unsigned char *buffer; /* BUFFER_SIZE, for who does not call others meanwhile */
 
 	/* pool.c */
 	bool has_uuid; /* else it is what fits `sample` */
@@ -173,6 +176,8 @@ int orphans_settle(struct work *work);
  * all that is found fits, its nodes are accepted and its blocks claimed.
  */
 int orphans_salvage(struct work *work, struct info *info, struct fmt_inode *inode, bool *ret_found);
+/* Where the pages of an owner begin in work->page: they stand together. */
+size_t orphans_begin(const struct work *work, uint64_t owner);
 /* The first page of this owner, generation and kind that was accepted; and the next. NULL: no more. */
 const struct page_info *orphans_first(const struct work *work, uint64_t owner, uint32_t generation, unsigned kind);
 const struct page_info *orphans_next(const struct work *work, const struct page_info *page);

@@ -158,7 +158,7 @@ case_parts() {
 case_cut() {
 	make_damageable
 	local size
-	for size in 12M 9999999 5M; do
+	for size in 12M 6999999; do
 		cp --sparse=always "$META.sound" "$META"
 		truncate -s $size "$META"
 		rescue '4' --data "$DATA"
@@ -205,7 +205,7 @@ case_killed() {
 	pool_make 64M 16M
 	pool_mount
 	local i
-	for ((i = 0; i < (MT_FULL ? 40 : 4); i++)); do
+	for ((i = 0; i < (MT_FULL ? 40 : 3); i++)); do
 		stress_a_bit &
 		local stress=$!
 		sleep 0.5 # the moment is meant to be any
@@ -247,12 +247,12 @@ while True:
 case_pages() {
 	make_damageable
 	local i j
-	for ((i = 0; i < (MT_FULL ? 400 : 15); i++)); do
+	for ((i = 0; i < (MT_FULL ? 400 : 10); i++)); do
 		damage page $i
 		rescue 4 --data "$DATA"
 	done
 	# Several at once.
-	for ((i = 0; i < (MT_FULL ? 100 : 5); i++)); do
+	for ((i = 0; i < (MT_FULL ? 100 : 3); i++)); do
 		cp --sparse=always "$META.sound" "$META"
 		for ((j = 0; j < 8; j++)); do py rescue damage "$META" page $((1000 + 8 * i + j)); done
 		rescue 4 --data "$DATA"
