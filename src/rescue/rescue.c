@@ -52,9 +52,10 @@ static int look(struct work *work)
 static void name_meta(struct message *message)
 {
 	static const char words[] = "data part ";
+	const size_t skip = sizeof(words) - 1;
 
-	if (strncmp(message->text, words, strlen(words)) == 0)
-		memmove(message->text, message->text + strlen(words), strlen(message->text + strlen(words)) + 1);
+	if (strncmp(message->text, words, skip) == 0)
+		memmove(message->text, message->text + skip, sizeof(message->text) - skip);
 }
 
 int rescue_pool(const struct rescue_options *options, struct rescue_report *ret_report, struct message *message)
