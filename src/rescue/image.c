@@ -1,7 +1,7 @@
 #include "rescue/image.h"
 
 #include "base/arith.h"
-#include "region/guard.h"
+#include "base/fault.h"
 #include "rescue/undo.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ int image_open(const char *path, struct image *ret_image, struct message *messag
 		error = -EUCLEAN;
 	}
 	if (error == 0)
-		error = region_guard_install();
+		error = fault_install();
 	if (error == 0)
 		error = region_file_map(&image.file, 0, image.mapped, true, &image.base, &sync);
 	if (error != 0) {
@@ -81,7 +81,7 @@ int image_read(const struct image *image, uint64_t offset, void *buffer, size_t 
 
 	if (offset > image->size || length > image->size - offset)
 		return -EIO;
-	if (!region_guard_run(access_copy, &access, &fault))
+	if (!fault_run(access_copy, &access, &fault))
 		return -EIO;
 	if (image->undo != NULL)
 		undo_apply(image->undo, offset, buffer, length);
