@@ -38,11 +38,15 @@ static int remove_target(void **state)
 	return 0;
 }
 
-static int rescue(void)
+static int rescue_with(void (*progress)(void *arg, const char *phase, uint64_t done, uint64_t total))
 {
 	const char *data = pool.data;
-	const struct rescue_options options = {
-		.meta_path = pool.meta, .data_paths = &data, .data_count = 1, .target = out.target, .lost = note_lost};
+	const struct rescue_options options = {.meta_path = pool.meta,
+					       .data_paths = &data,
+					       .data_count = 1,
+					       .target = out.target,
+					       .lost = note_lost,
+					       .progress = progress};
 	struct message message = {{0}};
 	int error;
 
@@ -53,6 +57,11 @@ static int rescue(void)
 	if (getenv("CHECK_VERBOSE") != NULL)
 		fprintf(stderr, "%s# %d %s\n", out.text, error, message.text);
 	return error;
+}
+
+static int rescue(void)
+{
+	return rescue_with(NULL);
 }
 
 static bool made(const char *name, struct stat *ret_stat)
@@ -107,12 +116,41 @@ static void test_whole(void **state)
 		-ENOTEMPTY);
 }
 
-/* ---- Hostile records ---- */
-
 static uint32_t seed_of(const struct image *image, uint64_t ino)
 {
 	return fmt_owner_seed(ino, image_inode(image, ino)->generation);
 }
+
+/* A page that is freed does not say any more that it is one. */
+static void test_freed_pages(void **state)
+{
+	struct image image = map_image(pool.meta);
+	const struct fmt_inode *file = image_inode(&image, pool.file);
+	const struct fmt_names *names = image_names(&image, &file->xattrs, file->xattr_record);
+	const struct fmt_blob *blob = NULL;
+	struct meta *meta;
+	struct meta_tx *tx;
+
+	(void)state;
+	for (unsigned unit = 0; unit < FMT_NAMES_UNITS; unit++) {
+		const struct fmt_name *name = fmt_name_at(names, unit, seed_of(&image, pool.file));
+
+		if (name != NULL && name->type == FMT_XATTR_BLOB)
+			blob = image_page(&image, name->target);
+	}
+	assert_non_null(blob);
+	assert_int_equal(blob->magic, FMT_BLOB_MAGIC);
+	meta = open_meta(pool.meta);
+	tx = begin(meta, 0);
+	assert_int_equal(meta_xattr_remove(tx, get(meta, pool.file), "user.big", 8), 0);
+	assert_int_equal(blob->magic, FMT_BLOB_MAGIC);
+	assert_int_equal(meta_commit(tx), 0);
+	meta_close(meta);
+	assert_int_equal(blob->magic, 0);
+	unmap_image(&image);
+}
+
+/* ---- Hostile records ---- */
 
 /* The entry `name` gets bytes of the same length. */
 static void rename_entry(const struct image *image, uint64_t directory, const char *name, const char *bytes)
@@ -260,6 +298,58 @@ static void test_absurd_extents(void **state)
 	fmt_inode_seal(many);
 	unmap_image(&image);
 	assert_int_equal(rescue(), -EUCLEAN);
+}
+
+/* Memory errors, in a file's block and in the meta part: they cost that range only. */
+static void test_poison(void **state)
+{
+	struct image image = map_image(pool.meta), data = {.length = PART_BLOCKS * FMT_BLOCK_SIZE};
+	const struct fmt_node *root = image_page(&image, image_inode(&image, pool.many)->body.root);
+	uintptr_t leaf = (uintptr_t)image_page(&image, root->record[1].value) + FMT_BLOCK_SIZE / 2;
+	int fd = open(pool.data, O_RDWR | O_CLOEXEC);
+	volatile unsigned char *block;
+
+	(void)state;
+	assert_true(fd >= 0);
+	data.base = mmap(NULL, data.length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(data.base, MAP_FAILED);
+	close(fd);
+	/* The third block of `file` that is data: its bytes from 16384 on. */
+	block = data.base + 3 * FMT_BLOCK_SIZE;
+	*block = 1;
+	if (madvise((void *)(uintptr_t)block, FMT_BLOCK_SIZE, MADV_HWPOISON) != 0 ||
+	    madvise((void *)(leaf - leaf % FMT_BLOCK_SIZE), FMT_BLOCK_SIZE, MADV_HWPOISON) != 0) {
+		print_message("# test_poison: no MADV_HWPOISON here (%s): it needs root and CONFIG_MEMORY_FAILURE\n",
+			      strerror(errno));
+	} else {
+		assert_int_equal(rescue(), 0);
+		expect_said("/a/file: bytes 16384 to 20479 are left out: the memory that holds them cannot be read");
+		expect_said("/a/many: bytes ");
+		assert_null(strstr(out.text, "/a/file: bytes 20480"));
+		expect_whole();
+	}
+	assert_int_equal(munmap(data.base, data.length), 0);
+	unmap_image(&image);
+}
+
+/* Cut off while they are mapped: a real SIGBUS, also where there is no MADV_HWPOISON. */
+static void cut_parts(void *arg, const char *phase, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	if (strcmp(phase, "reading maps") == 0)
+		assert_int_equal(truncate(pool.data, 3 * FMT_BLOCK_SIZE), 0);
+	if (strcmp(phase, "copying") == 0)
+		assert_int_equal(truncate(pool.meta, PMDK_CHUNKS_AT + 3 * PMDK_CHUNK_SIZE), 0);
+}
+
+static void test_cut_meanwhile(void **state)
+{
+	(void)state;
+	assert_int_equal(rescue_with(cut_parts), 0);
+	expect_said("/a/file: bytes 16384 to 20579 are left out: the memory that holds them cannot be read");
+	assert_true(out.report.lost > 1);
 }
 
 /* ---- Logs ---- */
@@ -413,15 +503,12 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RESCUE_TEST(test_whole),
-		RESCUE_TEST(test_names),
-		RESCUE_TEST(test_loops),
-		RESCUE_TEST(test_shared_nodes),
-		RESCUE_TEST(test_stolen_blocks),
-		RESCUE_TEST(test_absurd_extents),
-		RESCUE_TEST(test_unfinished_transaction),
-		RESCUE_TEST(test_crafted_logs),
-		RESCUE_TEST(test_gap_in_log),
+		RESCUE_TEST(test_whole),	  RESCUE_TEST(test_freed_pages),
+		RESCUE_TEST(test_names),	  RESCUE_TEST(test_loops),
+		RESCUE_TEST(test_shared_nodes),	  RESCUE_TEST(test_stolen_blocks),
+		RESCUE_TEST(test_absurd_extents), RESCUE_TEST(test_poison),
+		RESCUE_TEST(test_cut_meanwhile),  RESCUE_TEST(test_unfinished_transaction),
+		RESCUE_TEST(test_crafted_logs),	  RESCUE_TEST(test_gap_in_log),
 	};
 
 	return cmocka_run_group_tests(tests, make_pool, remove_pool);
