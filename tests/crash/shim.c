@@ -1,8 +1,8 @@
 #include "shim.h"
+#include "standin.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libpmem.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,7 +213,7 @@ static bool makes_difference(const struct file *file, size_t first, size_t end)
 	return false;
 }
 
-static void flush_range(const void *address, size_t length)
+void standin_flush(const void *address, size_t length)
 {
 	const struct mapping *mapping = trace != NULL && length > 0 ? mapping_of(address) : NULL;
 	size_t start, first, end;
@@ -295,7 +295,7 @@ static void record_fence(bool durable)
 	trace->fences++;
 }
 
-static void fence(void)
+void standin_fence(void)
 {
 	if (trace == NULL)
 		return;
@@ -336,104 +336,4 @@ void shim_end(void)
 {
 	record_fence(false);
 	trace = NULL;
-}
-
-/* ---- libpmem ---- */
-
-void pmem_flush(const void *address, size_t length)
-{
-	flush_range(address, length);
-}
-
-void pmem_deep_flush(const void *address, size_t length)
-{
-	flush_range(address, length);
-}
-
-void pmem_drain(void)
-{
-	fence();
-}
-
-int pmem_deep_drain(const void *address, size_t length)
-{
-	(void)address;
-	(void)length;
-	fence();
-	return 0;
-}
-
-void pmem_persist(const void *address, size_t length)
-{
-	flush_range(address, length);
-	fence();
-}
-
-int pmem_deep_persist(const void *address, size_t length)
-{
-	pmem_persist(address, length);
-	return 0;
-}
-
-int pmem_msync(const void *address, size_t length)
-{
-	pmem_persist(address, length);
-	return 0;
-}
-
-static void *stored(void *dest, size_t length, unsigned flags)
-{
-	if (!(flags & PMEM_F_MEM_NOFLUSH))
-		flush_range(dest, length);
-	if (!(flags & (PMEM_F_MEM_NOFLUSH | PMEM_F_MEM_NODRAIN)))
-		fence();
-	return dest;
-}
-
-void *pmem_memcpy(void *dest, const void *source, size_t length, unsigned flags)
-{
-	memcpy(dest, source, length);
-	return stored(dest, length, flags);
-}
-
-void *pmem_memmove(void *dest, const void *source, size_t length, unsigned flags)
-{
-	memmove(dest, source, length);
-	return stored(dest, length, flags);
-}
-
-void *pmem_memset(void *dest, int value, size_t length, unsigned flags)
-{
-	memset(dest, value, length);
-	return stored(dest, length, flags);
-}
-
-void *pmem_memcpy_persist(void *dest, const void *source, size_t length)
-{
-	return pmem_memcpy(dest, source, length, 0);
-}
-
-void *pmem_memcpy_nodrain(void *dest, const void *source, size_t length)
-{
-	return pmem_memcpy(dest, source, length, PMEM_F_MEM_NODRAIN);
-}
-
-void *pmem_memmove_persist(void *dest, const void *source, size_t length)
-{
-	return pmem_memmove(dest, source, length, 0);
-}
-
-void *pmem_memmove_nodrain(void *dest, const void *source, size_t length)
-{
-	return pmem_memmove(dest, source, length, PMEM_F_MEM_NODRAIN);
-}
-
-void *pmem_memset_persist(void *dest, int value, size_t length)
-{
-	return pmem_memset(dest, value, length, 0);
-}
-
-void *pmem_memset_nodrain(void *dest, int value, size_t length)
-{
-	return pmem_memset(dest, value, length, PMEM_F_MEM_NODRAIN);
 }
