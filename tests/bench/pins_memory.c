@@ -1,0 +1,154 @@
+/*
+ * What pinned memory is like. pins_memory MOUNTPOINT PART PLAIN: PART the data part's file, PLAIN a folder on tmpfs.
+ *
+ * Steps: store, load (memcpy(3) of 64 MiB to and from the pin; system `raw`: a mmap(2) of the same bytes of PART),
+ * touch (8 bytes of each 64 are read, and added up), random (4 KiB at random places, memcpy; `raw`, and `tmpfs`:
+ * pread(2) of a file there), huge (of the bytes mapped, those in pages of 2 MiB; `raw` the same). Each step takes turns
+ * with its peers. Exit status 0, 1 (failed), 2 (wrong use).
+ */
+#include "pins.h"
+
+#include <sys/mman.h>
+
+#define BYTES (64ul << 20)
+#define TURNS 8u
+#define LOADS 4096u
+
+struct memory {
+	const char *system;
+	unsigned char *address; /* NULL: the descriptor is read */
+	int fd;
+};
+
+typedef void (*work)(const struct memory *memory, unsigned char *buffer);
+
+static void store(const struct memory *memory, unsigned char *buffer)
+{
+	memcpy(memory->address, buffer, BYTES);
+}
+
+static void load(const struct memory *memory, unsigned char *buffer)
+{
+	memcpy(buffer, memory->address, BYTES);
+}
+
+static void touch(const struct memory *memory, unsigned char *buffer)
+{
+	uint64_t sum = 0;
+
+	for (size_t at = 0; at < BYTES; at += 64)
+		sum += *(const volatile uint64_t *)(const volatile void *)(memory->address + at);
+	memcpy(buffer, &sum, sizeof(sum));
+}
+
+static void random_loads(const struct memory *memory, unsigned char *buffer)
+{
+	uint64_t state = 1;
+
+	for (unsigned i = 0; i < LOADS; i++) {
+		size_t at = shuffle(&state) % (BYTES / 4096) * 4096;
+
+		if (memory->address != NULL)
+			memcpy(buffer, memory->address + at, 4096);
+		else if (pread(memory->fd, buffer, 4096, (off_t)at) != 4096)
+			err(1, "pread");
+		__asm__ volatile("" : : "r"(buffer) : "memory");
+	}
+}
+
+/* In turns; the median of each. */
+static void in_turns(const char *name, work work, const struct memory *memories, unsigned count, double operations,
+		     double bytes, unsigned char *buffer)
+{
+	double values[3][TURNS];
+
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		for (unsigned i = 0; i < count; i++) {
+			unsigned which = (i + turn) % count;
+			double start = timing_now();
+
+			work(&memories[which], buffer);
+			values[which][turn] = timing_now() - start;
+		}
+	}
+	for (unsigned i = 0; i < count; i++)
+		step_print(name, memories[i].system, operations, bytes, pins_median(values[i], TURNS));
+}
+
+/* Bytes of the mapping at `address` that are mapped by 2 MiB pages. */
+static double huge_bytes(const void *address)
+{
+	static const char *const keys[] = {"AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:"};
+	FILE *file = fopen("/proc/self/smaps", "re");
+	unsigned long start, end, bytes = 0;
+	bool here = false;
+	char line[512];
+
+	if (file == NULL)
+		err(1, "smaps");
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = (uintptr_t)address >= start && (uintptr_t)address < end;
+		for (unsigned i = 0; here && i < 3; i++) {
+			if (strncmp(line, keys[i], strlen(keys[i])) == 0)
+				bytes += strtoul(line + strlen(keys[i]), NULL, 10) * 1024;
+		}
+	}
+	fclose(file);
+	return (double)bytes;
+}
+
+static void measure(const struct memory memories[3])
+{
+	unsigned char *buffer = malloc(BYTES);
+
+	if (buffer == NULL)
+		err(1, "memory");
+	memset(buffer, 1, BYTES);
+	store(&memories[0], buffer);
+	load(&memories[1], buffer);
+	in_turns("store", store, memories, 2, 1, (double)BYTES, buffer);
+	in_turns("load", load, memories, 2, 1, (double)BYTES, buffer);
+	in_turns("touch", touch, memories, 2, 1, (double)BYTES, buffer);
+	in_turns("random", random_loads, memories, 3, LOADS, LOADS * 4096.0, buffer);
+	for (unsigned i = 0; i < 2; i++)
+		step_print("huge", memories[i].system, 1, 0, huge_bytes(memories[i].address) / 1048576);
+	free(buffer);
+}
+
+int main(int argc, char **argv)
+{
+	struct memory memories[3] = {{.system = "-"}, {.system = "raw"}, {.system = "tmpfs"}};
+	const struct pinfs_extent *extents;
+	struct pinfs_pin *pin;
+	struct pinfs *fs;
+	size_t count;
+	int fd, part, plain;
+
+	if (argc != 4)
+		errx(2, "usage: pins_memory MOUNTPOINT PART PLAIN");
+	part = open(argv[2], O_RDWR | O_CLOEXEC);
+	if (part < 0)
+		err(1, "%s", argv[2]);
+	fd = pins_file(argv[1], "memory", BYTES);
+	plain = pins_file(argv[3], "memory", BYTES);
+	pins_check(pinfs_connect(argv[1], &fs), "pinfs_connect");
+	pins_check(pinfs_pin(fs, fd, 0, BYTES, PINFS_WRITE, &pin), "pinfs_pin");
+	pins_check(pinfs_extents(pin, &extents, &count), "pinfs_extents");
+	if (count != 1)
+		errx(1, "the file has %zu extents: there is no raw mapping of all of it", count);
+	memories[0].address = pinfs_addr(pin);
+	memories[1].address =
+		mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, part, (off_t)extents[0].part_offset);
+	memories[2].fd = plain;
+	if (memories[1].address == MAP_FAILED)
+		err(1, "mmap");
+	measure(memories);
+	munmap(memories[1].address, BYTES);
+	pins_check(pinfs_unpin(pin), "pinfs_unpin");
+	pinfs_disconnect(fs);
+	close(part);
+	pins_remove(argv[1], "memory", fd);
+	pins_remove(argv[3], "memory", plain);
+	return 0;
+}
