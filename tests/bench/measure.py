@@ -25,7 +25,7 @@ class Samples:
     def __init__(self):
         self.values = defaultdict(lambda: defaultdict(dict))  # row title: system: round: value
         self.requests = defaultdict(dict)  # row title: system: kind: requests of an operation
-        self.missing = {}  # system: why
+        self.missing = {}  # system, or case on system: why
 
     def add(self, row, system, number, value):
         self.values[row.title][system][number] = value
@@ -58,7 +58,7 @@ def run_program(place, case, system):
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=900, check=False)
     if done.returncode != 0:
-        raise Failed(f'{case.program} on {system.name}: {done.stderr.decode(errors="replace").strip()}')
+        raise Failed(f'{case.program}: {done.stderr.decode(errors="replace").strip()}')
     before = after = None
     for line in done.stdout.decode().splitlines():
         word, _, rest = line.partition('\t')
@@ -115,19 +115,22 @@ def measure(place, cases, rounds, after_each):
     samples, failures = Samples(), []
     for case in cases:
         start = time.monotonic()
-        systems = [place.systems[name] for name in case.systems()]
+        systems = [place.systems[name] for name in ([case.pinfs] if place.quick and case.slow else case.systems())]
         systems = [system for system in systems if mount(place, system, samples)]
+        if place.systems[case.pinfs] not in systems:
+            failures.append(f'{case.name}: {samples.missing[case.pinfs]}')
         for number in range(rounds if case.program or case.name == 'tree' else place.few):
             # pinfs is now before, now behind its peers.
             for system in systems if number % 2 == 0 else systems[::-1]:
-                if system.name in samples.missing:
+                name = f'{case.name} on {system.name}'
+                if name in samples.missing:
                     continue
                 try:
                     measure_one(place, case, system, number, samples)
                 except (Failed, CannotMount, OSError, subprocess.SubprocessError) as why:
+                    samples.missing[name] = str(why)
                     if system.name == case.pinfs:
-                        failures.append(f'{case.name}: {why}')
-                    samples.missing[system.name] = f'{case.name}: {why}'
+                        failures.append(f'{name}: {why}')
         try:
             place.umount_all()
         except CannotMount as why:

@@ -20,7 +20,7 @@ struct folder {
 	uint64_t count;
 };
 
-typedef int (*operation)(int folder, const char *name, const char *other);
+typedef int (*change)(int folder, const char *name, const char *other);
 
 static int op_create(int folder, const char *name, const char *other)
 {
@@ -84,7 +84,9 @@ static int op_link(int folder, const char *name, const char *other)
 	return linkat(folder, name, folder, other, 0);
 }
 
-static void each(const struct folder *folder, operation operation)
+#define LAP 32u
+
+static void each(const struct folder *folder, change operation, struct step *step)
 {
 	for (uint64_t i = 0; i < folder->count; i++) {
 		char name[32], other[32];
@@ -93,11 +95,13 @@ static void each(const struct folder *folder, operation operation)
 		snprintf(other, sizeof(other), "other-%08llu", (unsigned long long)i);
 		if (operation(folder->fd, name, other) != 0)
 			err(1, "%s", name);
+		if (step != NULL && (i + 1) % LAP == 0)
+			step_lap(step, LAP);
 	}
 }
 
 /* Each name is seen once, and is what it should be. */
-static void list(const struct folder *folder)
+static void list(const struct folder *folder, struct step *step)
 {
 	int fd = openat(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -111,7 +115,8 @@ static void list(const struct folder *folder)
 			continue;
 		if (op_stat(folder->fd, entry->d_name, NULL) != 0)
 			err(1, "%s", entry->d_name);
-		found++;
+		if (++found % LAP == 0 && step != NULL)
+			step_lap(step, LAP);
 	}
 	if (errno != 0)
 		err(1, "readdir");
@@ -122,33 +127,40 @@ static void list(const struct folder *folder)
 
 /* ---- Steps that change nothing go on for a while ---- */
 
-static void again(const struct folder *folder, const char *name, operation operation)
+static void pass(const struct folder *folder, change operation, struct step *step)
 {
-	struct step step;
-	uint64_t done = 0;
-
-	operation != NULL ? each(folder, operation) : list(folder);
-	step = step_begin(name);
-	do {
-		operation != NULL ? each(folder, operation) : list(folder);
-		done += folder->count;
-	} while (step_goes_on(&step));
-	step_end(&step, done, 0);
+	if (operation != NULL)
+		each(folder, operation, step);
+	else
+		list(folder, step);
 }
 
-static void once(const struct folder *folder, const char *name, operation operation)
+static void again(const struct folder *folder, const char *name, change operation)
 {
-	struct step step = step_begin(name);
+	static struct step step;
 
-	each(folder, operation);
-	step_end(&step, folder->count, 0);
+	pass(folder, operation, NULL);
+	step_begin(&step, name);
+	do {
+		pass(folder, operation, &step);
+	} while (step_goes_on(&step));
+	step_end(&step, 0);
+}
+
+static void once(const struct folder *folder, const char *name, change operation)
+{
+	static struct step step;
+
+	step_begin(&step, name);
+	each(folder, operation, &step);
+	step_end(&step, 0);
 }
 
 struct kind {
 	const char *name;
-	operation before; /* what makes it possible */
-	operation operation;
-	operation after; /* what removes what is left */
+	change before; /* what makes it possible */
+	change operation;
+	change after; /* what removes what is left */
 	bool repeated;
 };
 
@@ -163,15 +175,15 @@ static const struct kind kinds[] = {
 static void run(const struct folder *folder, const struct kind *kind)
 {
 	if (kind->before != NULL)
-		each(folder, kind->before);
+		each(folder, kind->before, NULL);
 	if (kind->repeated)
 		again(folder, kind->name, kind->operation);
 	else
 		once(folder, kind->name, kind->operation);
 	if (kind->after != NULL)
-		each(folder, kind->after);
+		each(folder, kind->after, NULL);
 	if (kind->operation == op_rename || kind->operation == op_link)
-		each(folder, op_unlink_other);
+		each(folder, op_unlink_other, NULL);
 }
 
 int main(int argc, char **argv)
@@ -184,6 +196,8 @@ int main(int argc, char **argv)
 	if (folder.fd < 0)
 		err(1, "%s", argv[1]);
 	folder.count = number_of(argv[2]);
+	if (folder.count % LAP != 0)
+		errx(2, "COUNT must be a multiple of %u", LAP);
 	for (int i = 3; i < argc; i++) {
 		size_t k = 0;
 

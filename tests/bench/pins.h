@@ -46,17 +46,4 @@ static inline void pins_remove(const char *folder, const char *name, int fd)
 		err(1, "%s", path);
 }
 
-static inline int pins_order(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static inline double pins_median(double *values, size_t count)
-{
-	qsort(values, count, sizeof(*values), pins_order);
-	return values[count / 2];
-}
-
 #endif

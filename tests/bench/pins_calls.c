@@ -16,20 +16,19 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define BATCH 10000u
+#define LAP 1000u
 #define TURNS 20u
 #define TURN 25u
 #define MESSAGE 48u
 
 /* ---- Cached pins ---- */
 
-static uint64_t cached_batches(struct pinfs *fs, int fd, const struct step *step)
+static void cached_laps(struct pinfs *fs, int fd, struct step *step)
 {
 	struct pinfs_pin *pin = NULL;
-	uint64_t done = 0;
 
 	do {
-		for (unsigned i = 0; i < BATCH; i++) {
+		for (unsigned i = 0; i < LAP; i++) {
 			if (pin != NULL && pinfs_repin(pin) == 0) {
 				pins_check(pinfs_unpin(pin), "pinfs_unpin");
 				continue;
@@ -39,10 +38,9 @@ static uint64_t cached_batches(struct pinfs *fs, int fd, const struct step *step
 			pins_check(pinfs_pin(fs, fd, 0, 4096, PINFS_READ | PINFS_CACHED, &pin), "pinfs_pin");
 			pins_check(pinfs_unpin(pin), "pinfs_unpin");
 		}
-		done += BATCH;
+		step_lap(step, LAP);
 	} while (step_goes_on(step));
 	pins_check(pinfs_forget(pin), "pinfs_forget");
-	return done;
 }
 
 struct breaker {
@@ -75,13 +73,16 @@ static void cached(struct pinfs *fs, const char *mount)
 	int fd = pins_file(mount, "cached", 4096);
 	struct breaker breaker = {.fd = fd};
 	pthread_t thread;
-	struct step step = step_begin("cached");
+	static struct step step;
 
-	step_end(&step, cached_batches(fs, fd, &step), 0);
+	step_begin(&step, "cached");
+	cached_laps(fs, fd, &step);
+	step_end(&step, 0);
 	if (pthread_create(&thread, NULL, break_all, &breaker) != 0)
 		errx(1, "no thread");
-	step = step_begin("revoked");
-	step_end(&step, cached_batches(fs, fd, &step), 0);
+	step_begin(&step, "revoked");
+	cached_laps(fs, fd, &step);
+	step_end(&step, 0);
 	atomic_store(&breaker.stop, true);
 	pthread_join(thread, NULL);
 	pins_remove(mount, "cached", fd);
@@ -153,11 +154,11 @@ static void first_of(struct pinfs *fs, int fd, const struct echo *echo, size_t l
 			pin_once(fs, fd, length, &calls.pin[i], &calls.unpin[i]);
 	}
 	snprintf(name, sizeof(name), "pin-%s", size);
-	step_print(name, "-", 1, 0, pins_median(calls.pin, TURNS * TURN));
-	step_print(name, "socket", 1, 0, pins_median(calls.socket, TURNS * TURN));
+	step_print(name, "-", 1, 0, timing_median(calls.pin, TURNS * TURN));
+	step_print(name, "socket", 1, 0, timing_median(calls.socket, TURNS * TURN));
 	snprintf(name, sizeof(name), "unpin-%s", size);
-	step_print(name, "-", 1, 0, pins_median(calls.unpin, TURNS * TURN));
-	step_print(name, "socket", 1, 0, pins_median(calls.socket, TURNS * TURN));
+	step_print(name, "-", 1, 0, timing_median(calls.unpin, TURNS * TURN));
+	step_print(name, "socket", 1, 0, timing_median(calls.socket, TURNS * TURN));
 }
 
 static void first(struct pinfs *fs, const char *mount)

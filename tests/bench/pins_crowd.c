@@ -15,7 +15,7 @@
 
 #define FILE_BYTES (16ul << 20)
 #define SMALL 4096u
-#define CREATES 64u
+#define LAP 16u
 
 struct crowd {
 	const char *mount;
@@ -41,11 +41,12 @@ static void path_of(const struct crowd *crowd, uint64_t i, char path[PATH_MAX])
 static double small_rate(const struct crowd *crowd, bool is_write)
 {
 	static _Alignas(4096) char block[SMALL];
-	struct step step = {.start = timing_now()};
-	uint64_t state = 1, done = 0;
+	static struct step step;
+	uint64_t state = 1;
 
+	step_start(&step);
 	do {
-		for (unsigned i = 0; i < 64; i++, done++) {
+		for (unsigned i = 0; i < LAP; i++) {
 			off_t at = (off_t)(shuffle(&state) % (FILE_BYTES / SMALL) * SMALL);
 			ssize_t got = is_write ? pwrite(crowd->other, block, SMALL, at)
 					       : pread(crowd->other, block, SMALL, at);
@@ -53,26 +54,28 @@ static double small_rate(const struct crowd *crowd, bool is_write)
 			if (got != SMALL)
 				err(1, "another file");
 		}
+		step_lap(&step, LAP);
 	} while (step_goes_on(&step));
-	return (double)done / (timing_now() - step.start);
+	return 1 / step_median(&step);
 }
 
 static double create_rate(const struct crowd *crowd)
 {
-	struct step step = {.start = timing_now()};
+	static struct step step;
 	char path[PATH_MAX];
-	uint64_t done = 0;
 
 	snprintf(path, sizeof(path), "%s/created", crowd->mount);
+	step_start(&step);
 	do {
-		for (unsigned i = 0; i < CREATES; i++, done++) {
+		for (unsigned i = 0; i < LAP; i++) {
 			int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
 
 			if (fd < 0 || close(fd) != 0 || unlink(path) != 0)
 				err(1, "%s", path);
 		}
+		step_lap(&step, LAP);
 	} while (step_goes_on(&step));
-	return (double)done / (timing_now() - step.start);
+	return 1 / step_median(&step);
 }
 
 static struct rates rates_now(const struct crowd *crowd)

@@ -1,18 +1,19 @@
 /*
  * What pinned memory is like. pins_memory MOUNTPOINT PART PLAIN: PART the data part's file, PLAIN a folder on tmpfs.
  *
- * Steps: store, load (memcpy(3) of 64 MiB to and from the pin; system `raw`: a mmap(2) of the same bytes of PART),
- * touch (8 bytes of each 64 are read, and added up), random (4 KiB at random places, memcpy; `raw`, and `tmpfs`:
- * pread(2) of a file there), huge (of the bytes mapped, those in pages of 2 MiB; `raw` the same). Each step takes turns
- * with its peers. Exit status 0, 1 (failed), 2 (wrong use).
+ * Steps: store, load (memcpy(3) of 64 MiB, a MiB a turn, to and from the pin; system `raw`: a mmap(2) of the same bytes
+ * of PART), touch (8 bytes of each 64 are read, and added up), random (4 KiB at random places, memcpy; `raw`, and
+ * `tmpfs`: pread(2) of a file there), huge (of the bytes mapped, those in pages of 2 MiB; `raw` the same). Each step
+ * takes turns with its peers. Exit status 0, 1 (failed), 2 (wrong use).
  */
 #include "pins.h"
 
 #include <sys/mman.h>
 
 #define BYTES (64ul << 20)
-#define TURNS 8u
-#define LOADS 4096u
+#define PIECE (1ul << 20) /* what is done in one turn */
+#define TURNS 192u
+#define LOADS 64u
 
 struct memory {
 	const char *system;
@@ -20,33 +21,33 @@ struct memory {
 	int fd;
 };
 
-typedef void (*work)(const struct memory *memory, unsigned char *buffer);
+typedef void (*copy)(const struct memory *memory, unsigned char *buffer, size_t at);
 
-static void store(const struct memory *memory, unsigned char *buffer)
+static void store(const struct memory *memory, unsigned char *buffer, size_t at)
 {
-	memcpy(memory->address, buffer, BYTES);
+	memcpy(memory->address + at, buffer + at, PIECE);
 }
 
-static void load(const struct memory *memory, unsigned char *buffer)
+static void load(const struct memory *memory, unsigned char *buffer, size_t at)
 {
-	memcpy(buffer, memory->address, BYTES);
+	memcpy(buffer + at, memory->address + at, PIECE);
 }
 
-static void touch(const struct memory *memory, unsigned char *buffer)
+static void touch(const struct memory *memory, unsigned char *buffer, size_t start)
 {
 	uint64_t sum = 0;
 
-	for (size_t at = 0; at < BYTES; at += 64)
+	for (size_t at = start; at < start + PIECE; at += 64)
 		sum += *(const volatile uint64_t *)(const volatile void *)(memory->address + at);
 	memcpy(buffer, &sum, sizeof(sum));
 }
 
-static void random_loads(const struct memory *memory, unsigned char *buffer)
+static void random_loads(const struct memory *memory, unsigned char *buffer, size_t seed)
 {
-	uint64_t state = 1;
+	uint64_t state = seed;
 
 	for (unsigned i = 0; i < LOADS; i++) {
-		size_t at = shuffle(&state) % (BYTES / 4096) * 4096;
+		const size_t at = shuffle(&state) % (BYTES / 4096) * 4096;
 
 		if (memory->address != NULL)
 			memcpy(buffer, memory->address + at, 4096);
@@ -57,7 +58,7 @@ static void random_loads(const struct memory *memory, unsigned char *buffer)
 }
 
 /* In turns; the median of each. */
-static void in_turns(const char *name, work work, const struct memory *memories, unsigned count, double operations,
+static void in_turns(const char *name, copy work, const struct memory *memories, unsigned count, double operations,
 		     double bytes, unsigned char *buffer)
 {
 	double values[3][TURNS];
@@ -67,12 +68,12 @@ static void in_turns(const char *name, work work, const struct memory *memories,
 			unsigned which = (i + turn) % count;
 			double start = timing_now();
 
-			work(&memories[which], buffer);
+			work(&memories[which], buffer, turn * PIECE % BYTES);
 			values[which][turn] = timing_now() - start;
 		}
 	}
 	for (unsigned i = 0; i < count; i++)
-		step_print(name, memories[i].system, operations, bytes, pins_median(values[i], TURNS));
+		step_print(name, memories[i].system, operations, bytes, timing_median(values[i], TURNS));
 }
 
 /* Bytes of the mapping at `address` that are mapped by 2 MiB pages. */
@@ -105,11 +106,13 @@ static void measure(const struct memory memories[3])
 	if (buffer == NULL)
 		err(1, "memory");
 	memset(buffer, 1, BYTES);
-	store(&memories[0], buffer);
-	load(&memories[1], buffer);
-	in_turns("store", store, memories, 2, 1, (double)BYTES, buffer);
-	in_turns("load", load, memories, 2, 1, (double)BYTES, buffer);
-	in_turns("touch", touch, memories, 2, 1, (double)BYTES, buffer);
+	for (size_t at = 0; at < BYTES; at += PIECE) {
+		store(&memories[0], buffer, at);
+		load(&memories[1], buffer, at);
+	}
+	in_turns("store", store, memories, 2, 1, (double)PIECE, buffer);
+	in_turns("load", load, memories, 2, 1, (double)PIECE, buffer);
+	in_turns("touch", touch, memories, 2, 1, (double)PIECE, buffer);
 	in_turns("random", random_loads, memories, 3, LOADS, LOADS * 4096.0, buffer);
 	for (unsigned i = 0; i < 2; i++)
 		step_print("huge", memories[i].system, 1, 0, huge_bytes(memories[i].address) / 1048576);

@@ -14,7 +14,8 @@
 #include <pthread.h>
 
 #define SMALL 4096u
-#define BATCH 256u
+#define LAP 32u
+#define CHUNKS 4u /* a lap of large reads */
 
 struct file {
 	const char *path;
@@ -23,50 +24,52 @@ struct file {
 	int fd;
 };
 
-static uint64_t read_random(const struct file *file, int fd, uint64_t seed, const struct step *step)
+static void read_random(const struct file *file, int fd, uint64_t seed, struct step *step)
 {
 	unsigned char *block = block_memory(SMALL);
-	uint64_t state = seed, done = 0;
+	uint64_t state = seed;
 
 	do {
-		for (unsigned i = 0; i < BATCH; i++)
+		for (unsigned i = 0; i < LAP; i++)
 			block_read(fd, block, SMALL, shuffle(&state) % (file->bytes / SMALL) * SMALL);
-		done += BATCH;
+		step_lap(step, LAP);
 	} while (step_goes_on(step));
 	free(block);
-	return done;
 }
 
-static uint64_t read_all(const struct file *file, unsigned char *chunk)
+static void read_all(const struct file *file, unsigned char *chunk, struct step *step)
 {
-	for (uint64_t at = 0; at < file->bytes; at += CHUNK)
+	for (uint64_t at = 0; at < file->bytes; at += CHUNK) {
 		block_read(file->fd, chunk, CHUNK, at);
-	return file->bytes / CHUNK;
+		if (step != NULL && (at / CHUNK + 1) % CHUNKS == 0)
+			step_lap(step, CHUNKS);
+	}
 }
 
 static void warm_up(const struct file *file)
 {
 	unsigned char *chunk = block_memory(CHUNK);
 
-	read_all(file, chunk);
+	read_all(file, chunk, NULL);
 	free(chunk);
 }
 
 static void random_one(const struct file *file)
 {
-	struct step step = step_begin("random");
-	uint64_t done = read_random(file, file->fd, 1, &step);
+	static struct step step;
 
-	step_end(&step, done, done * SMALL);
+	step_begin(&step, "random");
+	read_random(file, file->fd, 1, &step);
+	step_end(&step, SMALL);
 }
 
 /* ---- Two threads ---- */
 
 struct reader {
 	const struct file *file;
-	const struct step *step;
 	pthread_barrier_t *barrier;
-	uint64_t seed, done;
+	uint64_t seed;
+	struct step step;
 };
 
 static void *reader_run(void *arg)
@@ -77,31 +80,38 @@ static void *reader_run(void *arg)
 	if (fd < 0)
 		err(1, "%s", reader->file->path);
 	pthread_barrier_wait(reader->barrier); /* both are ready */
-	pthread_barrier_wait(reader->barrier); /* the clock runs */
-	reader->done = read_random(reader->file, fd, reader->seed, reader->step);
+	pthread_barrier_wait(reader->barrier); /* counters were read */
+	step_start(&reader->step);
+	read_random(reader->file, fd, reader->seed, &reader->step);
 	close(fd);
 	return NULL;
 }
 
 static void random_two(const struct file *file)
 {
+	static struct reader readers[2];
 	pthread_barrier_t barrier;
-	struct step step;
-	struct reader readers[2];
 	pthread_t threads[2];
+	double operations = 0, rate = 0;
 
 	pthread_barrier_init(&barrier, NULL, 3);
 	for (unsigned i = 0; i < 2; i++) {
-		readers[i] = (struct reader){.file = file, .step = &step, .barrier = &barrier, .seed = i + 1};
+		readers[i].file = file;
+		readers[i].barrier = &barrier;
+		readers[i].seed = i + 1;
 		if (pthread_create(&threads[i], NULL, reader_run, &readers[i]) != 0)
 			errx(1, "no thread");
 	}
 	pthread_barrier_wait(&barrier);
-	step = step_begin("random2");
+	timing_status("before");
 	pthread_barrier_wait(&barrier);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < 2; i++) {
 		pthread_join(threads[i], NULL);
-	step_end(&step, readers[0].done + readers[1].done, (readers[0].done + readers[1].done) * SMALL);
+		operations += (double)readers[i].step.operations;
+		rate += 1 / step_median(&readers[i].step);
+	}
+	timing_status("after");
+	step_print("random2", "-", operations, operations * SMALL, operations / rate);
 	pthread_barrier_destroy(&barrier);
 }
 
@@ -110,13 +120,13 @@ static void random_two(const struct file *file)
 static void sequential(const struct file *file)
 {
 	unsigned char *chunk = block_memory(CHUNK);
-	struct step step = step_begin("sequential");
-	uint64_t done = 0;
+	static struct step step;
 
+	step_begin(&step, "sequential");
 	do {
-		done += read_all(file, chunk);
+		read_all(file, chunk, &step);
 	} while (step_goes_on(&step));
-	step_end(&step, done, done * CHUNK);
+	step_end(&step, CHUNK);
 	free(chunk);
 }
 
@@ -124,14 +134,14 @@ static void sequential(const struct file *file)
 static void cold(const struct file *file)
 {
 	unsigned char *chunk = block_memory(CHUNK);
-	struct step step;
+	static struct step step;
 	int error = posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 
 	if (error != 0)
 		errx(1, "fadvise: %s", strerror(error));
-	step = step_begin("cold");
-	read_all(file, chunk);
-	step_end(&step, file->bytes / CHUNK, file->bytes);
+	step_begin(&step, "cold");
+	read_all(file, chunk, &step);
+	step_end(&step, CHUNK);
 	free(chunk);
 }
 
@@ -152,8 +162,8 @@ int main(int argc, char **argv)
 		errx(2, "usage: reads [--direct] FILE BYTES STEP...");
 	file.path = argv[at++];
 	file.bytes = number_of(argv[at++]);
-	if (file.bytes % CHUNK != 0)
-		errx(2, "BYTES must be a multiple of 1 MiB");
+	if (file.bytes % (CHUNKS * CHUNK) != 0)
+		errx(2, "BYTES must be a multiple of 4 MiB");
 	file.fd = block_file(file.path, file.bytes, file.flags);
 	warm_up(&file);
 	for (; at < argc; at++) {

@@ -157,17 +157,24 @@ class Pinfs(Mounted):
             f'{self.data}:{self.data_mib}M', self.meta)
 
     def mount(self):
+        """In the foreground, as the peers: a session of its own can be scheduled otherwise (sched_autogroup)."""
         os.makedirs(self.folder, exist_ok=True)
         if not os.path.exists(self.meta):
             self.make()
-        self.mount_again()
+        log = self.folder + '.log'
+        with open(log, 'wb') as out:
+            self.process = subprocess.Popen(self.command('-f'), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        wait_for(lambda: os.path.ismount(self.folder), f'{self.name}: no mount: see {log}', process=self.process)
+        os.stat(self.folder)
+
+    def command(self, *flags):
+        options = self.options + self.place.pinfs_options
+        return [self.place.pinfs, 'mount', *flags, *(['-o', ','.join(options)] if options else []), self.meta, self.folder]
 
     def mount_again(self):
-        """Seconds that the command took."""
-        options = self.options + self.place.pinfs_options
-        command = [self.place.pinfs, 'mount', *(['-o', ','.join(options)] if options else []), self.meta, self.folder]
+        """As users do. Seconds that the command took."""
         start = time.monotonic()
-        run(*command)
+        run(*self.command())
         return time.monotonic() - start
 
     def status(self):
@@ -186,6 +193,7 @@ class Pinfs(Mounted):
                 raise CannotMount(f'{self.name}: the daemon {daemon} does not end')
         finally:
             os.close(fd)
+        self.end_process()
 
     def umount(self):
         if os.path.ismount(self.folder):

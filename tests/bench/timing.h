@@ -4,8 +4,9 @@
  *   step<TAB>NAME<TAB>SYSTEM<TAB>OPERATIONS<TAB>BYTES<TAB>SECONDS
  *
  * SYSTEM is "-" for the filesystem that the program was pointed at, or names a peer that the program measures itself.
- * If BENCH_STATUS names a pinfs mount, lines `before` and `after` with the JSON of its counters surround each step:
- * they are taken outside of the time.
+ * A step consists of laps of some operations each; SECONDS is the median lap's time for one operation, times
+ * OPERATIONS: laps in which somebody else had the processor do not count. If BENCH_STATUS names a pinfs mount, lines
+ * `before` and `after` with the JSON of its counters surround each step: they are taken outside of the time.
  */
 #ifndef PINFS_BENCH_TIMING_H
 #define PINFS_BENCH_TIMING_H
@@ -20,9 +21,14 @@
 #include <sys/xattr.h>
 #include <time.h>
 
+#define LAPS_MAX 8192u
+
 struct step {
 	const char *name;
-	double start;
+	double start, lap_start;
+	uint64_t operations;
+	unsigned laps; /* the last one is written over when there are too many */
+	double lap[LAPS_MAX]; /* seconds of an operation */
 };
 
 static inline double timing_now(void)
@@ -36,9 +42,12 @@ static inline double timing_now(void)
 /* How long a step that can be repeated goes on, in seconds: BENCH_SECONDS, or a fifth of one. */
 static inline double timing_goal(void)
 {
+	static double goal;
 	const char *text = getenv("BENCH_SECONDS");
 
-	return text != NULL ? strtod(text, NULL) : 0.2;
+	if (goal == 0)
+		goal = text != NULL ? strtod(text, NULL) : 0.2;
+	return goal;
 }
 
 /* Counters of the mount; the asking itself is one getxattr, which the reader of these lines takes off. */
@@ -59,18 +68,55 @@ static inline void timing_status(const char *when)
 	printf("%s\t%s\n", when, text);
 }
 
-static inline struct step step_begin(const char *name)
+/* Starts the clock only. */
+static inline void step_start(struct step *step)
 {
-	struct step step = {.name = name};
+	step->operations = 0;
+	step->laps = 0;
+	step->start = step->lap_start = timing_now();
+}
 
+static inline void step_begin(struct step *step, const char *name)
+{
+	step->name = name;
 	timing_status("before");
-	step.start = timing_now();
-	return step;
+	step_start(step);
+}
+
+/* So many operations were done since the last lap. */
+static inline void step_lap(struct step *step, uint64_t operations)
+{
+	double now = timing_now();
+
+	step->lap[step->laps] = (now - step->lap_start) / (double)operations;
+	step->lap_start = now;
+	step->operations += operations;
+	if (step->laps < LAPS_MAX - 1)
+		step->laps++;
 }
 
 static inline bool step_goes_on(const struct step *step)
 {
-	return timing_now() - step->start < timing_goal();
+	return step->lap_start - step->start < timing_goal();
+}
+
+static inline int timing_order(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static inline double timing_median(double *values, size_t count)
+{
+	qsort(values, count, sizeof(*values), timing_order);
+	return values[count / 2];
+}
+
+/* Seconds of an operation. */
+static inline double step_median(struct step *step)
+{
+	return timing_median(step->lap, step->laps);
 }
 
 static inline void step_print(const char *name, const char *system, double operations, double bytes, double seconds)
@@ -79,12 +125,13 @@ static inline void step_print(const char *name, const char *system, double opera
 	fflush(stdout);
 }
 
-static inline void step_end(const struct step *step, uint64_t operations, uint64_t bytes)
+/* Each operation was of `size` bytes. */
+static inline void step_end(struct step *step, uint64_t size)
 {
-	double seconds = timing_now() - step->start;
+	double operations = (double)step->operations;
 
 	timing_status("after");
-	step_print(step->name, "-", (double)operations, (double)bytes, seconds);
+	step_print(step->name, "-", operations, operations * (double)size, operations * step_median(step));
 }
 
 static inline bool is(const char *a, const char *b)

@@ -11,7 +11,7 @@
  */
 #include "block.h"
 
-#define BATCH_BYTES (1u << 20)
+#define LAP_BYTES (64u << 10) /* one operation at least */
 
 struct work {
 	const char *path;
@@ -26,21 +26,27 @@ static void check_file(const struct work *work, int fd)
 		block_read(fd, work->buffer, work->block, at);
 }
 
+static uint64_t lap_of(const struct work *work)
+{
+	return work->block < LAP_BYTES ? LAP_BYTES / work->block : 1;
+}
+
 static void overwrite(const struct work *work)
 {
 	const uint64_t blocks = work->bytes / work->block;
 	int fd = block_file(work->path, work->bytes, 0);
-	uint64_t state = 1, done = 0;
-	struct step step;
+	uint64_t state = 1;
+	static struct step step;
 
 	for (uint64_t i = 0; i < blocks && i < 64; i++)
 		block_write(fd, work->buffer, work->block, i * work->block);
-	step = step_begin("overwrite");
+	step_begin(&step, "overwrite");
 	do {
-		for (uint64_t bytes = 0; bytes < BATCH_BYTES; bytes += work->block, done++)
+		for (uint64_t i = 0; i < lap_of(work); i++)
 			block_write(fd, work->buffer, work->block, shuffle(&state) % blocks * work->block);
+		step_lap(&step, lap_of(work));
 	} while (step_goes_on(&step));
-	step_end(&step, done, done * work->block);
+	step_end(&step, work->block);
 	check_file(work, fd);
 	if (close(fd) != 0)
 		err(1, "close");
@@ -48,7 +54,8 @@ static void overwrite(const struct work *work)
 
 static void append(const struct work *work)
 {
-	struct step step;
+	static struct step step;
+	uint64_t done = 0;
 	int fd;
 
 	if (unlink(work->path) != 0 && access(work->path, F_OK) == 0)
@@ -56,13 +63,15 @@ static void append(const struct work *work)
 	fd = open(work->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0)
 		err(1, "%s", work->path);
-	step = step_begin("append");
+	step_begin(&step, "append");
 	for (uint64_t at = 0; at < work->bytes; at += work->block) {
 		block_fill(work->buffer, work->block, at);
 		if (write(fd, work->buffer, work->block) != (ssize_t)work->block)
 			err(1, "write");
+		if (++done % lap_of(work) == 0)
+			step_lap(&step, lap_of(work));
 	}
-	step_end(&step, work->bytes / work->block, work->bytes);
+	step_end(&step, work->block);
 	check_file(work, fd);
 	if (close(fd) != 0 || unlink(work->path) != 0)
 		err(1, "%s", work->path);
