@@ -196,9 +196,9 @@ static void undo_all(struct crowd *crowd)
 	free(crowd->threads);
 }
 
-static double mean(double a, double b)
+static double larger(double a, double b)
 {
-	return (a + b) / 2;
+	return a > b ? a : b;
 }
 
 int main(int argc, char **argv)
@@ -228,8 +228,8 @@ int main(int argc, char **argv)
 	after = rates_now(&crowd);
 	rates_print("-", &parked);
 	rates_print("pins", &pinned);
-	before = (struct rates){mean(before.read, after.read), mean(before.write, after.write),
-				mean(before.create, after.create)};
+	before = (struct rates){larger(before.read, after.read), larger(before.write, after.write),
+				larger(before.create, after.create)};
 	rates_print("quiet", &before);
 	pins_remove(crowd.mount, "other", crowd.other);
 	pinfs_disconnect(crowd.fs);

@@ -57,7 +57,7 @@ static void random_loads(const struct memory *memory, unsigned char *buffer, siz
 	}
 }
 
-/* In turns; the median of each. */
+/* In turns, each time elsewhere, so that nobody finds in the CPU's caches what another has left; the median of each. */
 static void in_turns(const char *name, copy work, const struct memory *memories, unsigned count, double operations,
 		     double bytes, unsigned char *buffer)
 {
@@ -68,7 +68,7 @@ static void in_turns(const char *name, copy work, const struct memory *memories,
 			unsigned which = (i + turn) % count;
 			double start = timing_now();
 
-			work(&memories[which], buffer, turn * PIECE % BYTES);
+			work(&memories[which], buffer, (turn * count + i) * PIECE % BYTES);
 			values[which][turn] = timing_now() - start;
 		}
 	}

@@ -2,7 +2,7 @@
 import math
 from xml.sax.saxutils import escape
 
-WIDTH, LABELS, VALUES = 1000, 400, 120
+WIDTH, LABELS, VALUES = 1060, 470, 110
 ROW, GROUP, TOP, BOTTOM = 20, 34, 92, 46
 LEAST, MOST = 1 / 8, 8  # of the axis; what is beyond is cut off, and its number says so
 COLORS = {True: '#2b7a5b', False: '#d98324', None: '#5b7fa6'}  # aim reached, missed, none
@@ -39,7 +39,7 @@ def times(value):
 
 def peer_name(fact):
     name = PEERS.get(fact['peer'], fact['peer'])
-    return f'best FUSE: {name}' if fact['aim_peer'] == 'fuse' else name
+    return f'{name} (best FUSE)' if fact['aim_peer'] == 'fuse' else name
 
 
 def bar(fact, y):

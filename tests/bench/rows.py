@@ -42,6 +42,7 @@ class Case:
     peers: list = field(default_factory=list)
     fuse: list = field(default_factory=list)
     slow: bool = False  # with --quick only pinfs
+    rounds: int = None  # less than the others
 
     def systems(self):
         return [self.pinfs] + self.peers + self.fuse
@@ -117,7 +118,7 @@ CASES = [
           Row('remove', 'rm -rf of 20,000 files', 's', [at_most(1.15, 'ext4')])],
          'pinfs', ['tmpfs', 'ext4'], ['memfs', 'hp']),
     Case('build', 'trees', None, 'build', [Row('build', 'building pinfs, ninja -j2', 's', [at_most(1.15, 'ext4')])],
-         'pinfs', ['tmpfs', 'ext4'], ['hp'], slow=True),
+         'pinfs', ['tmpfs', 'ext4'], ['hp'], slow=True, rounds=3),
     Case('pin-calls', 'pins', 'pins_calls', lambda p, s: [s.folder, 'cached', 'first'],
          [Row('cached', 'cached pin+unpin', 'ns', [at_most(50)]),
           Row('revoked', 'cached pin+unpin, broken at 1 kHz', 'ns'),
@@ -136,13 +137,13 @@ CASES = [
          [Row('read', '4 KiB read, 100,000 pins, 10,000 breaks', 'op/s', [at_least(0.95, 'quiet')]),
           Row('write', '4 KiB write, 100,000 pins, 10,000 breaks', 'op/s', [at_least(0.95, 'quiet')]),
           Row('create', 'create+unlink, 100,000 pins, 10,000 breaks', 'op/s', [at_least(0.95, 'quiet')])],
-         'pinfs-crowd'),
-    Case('mount', 'mount', None, 'mount', []),  # its rows: set_mount_counts()
+         'pinfs-crowd', rounds=3),
+    Case('mount', 'mount', None, 'mount', [], rounds=1),  # its rows: set_mount_counts()
     Case('memory', 'memory', None, 'memory',
          [Row('idle', 'daemon: memory when idle', 'MiB', [at_most(30)]),
           Row('inode', 'daemon: memory per cached inode', 'B', [at_most(256)]),
           Row('sparse', 'daemon: memory, 1 TiB sparse pool', 'MiB', [at_most(30)]),
-          Row('media', 'tmpfs used by the 1 TiB sparse pool', 'MiB')]),
+          Row('media', 'tmpfs used by the 1 TiB sparse pool', 'MiB')], rounds=1),
 ]
 
 

@@ -64,15 +64,26 @@ def build(place, system):
 
 # ---- Mounting ----
 
+FILE_COST = 4096 * 9 // 8 + 560  # bytes that a file of a block needs
+
+
+def room(place):
+    found = os.statvfs(place.scratch)
+    return found.f_bavail * found.f_frsize
+
+
 def mount(place, system):
     """A pool that grows; at each size it is mounted clean, and after SIGKILL, a few times."""
     del system
-    largest = place.mount_counts[-1]
-    pool = Pinfs(place, 'pinfs-grown', data=max(64, 2 * largest * 4096 >> 20), meta_mib=max(64, 640 * largest >> 20))
+    counts = [count for count in place.mount_counts if count * FILE_COST < 0.8 * room(place)]
+    if not counts:
+        raise OSError(f'no room for {place.mount_counts[0]:,} files in {place.scratch}')
+    largest = counts[-1]
+    pool = Pinfs(place, 'pinfs-grown', data=64 + (largest * 4096 * 9 // 8 >> 20), meta_mib=64 + (largest * 560 >> 20))
     pool.mount()
     place.mounted[pool.name] = pool
     below = 0
-    for count in place.mount_counts:
+    for count in counts:
         run(place.program('fill'), os.path.join(pool.folder, 'files'), below, count, 4096) if below else \
             first_fill(place, pool, count)
         below = count
