@@ -124,9 +124,9 @@ def chosen(names):
     return [case for case in rows.CASES if not names or any(wanted(case, name) for name in names)]
 
 
-def head_of(place, options):
+def head_of(place, options, samples):
     version = systems.run(place.pinfs, '--version').splitlines()[0]
-    return [f'{version} on Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, '
+    return [f'{version} with libfuse {samples.libfuse} on Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, '
             f'{1 if options.quick else options.rounds} rounds' + (', quick: the numbers mean nothing' if place.quick else ''),
             'pinfs is durable when a call returns (but with cache=writeback), as on persistent memory: '
             'PMEM_IS_PMEM_FORCE=1 on tmpfs. No peer is.']
@@ -134,7 +134,7 @@ def head_of(place, options):
 
 def write_files(options, place, cases, samples):
     """After each case, so that an interrupted run is not lost."""
-    head = head_of(place, options)
+    head = head_of(place, options, samples)
     if options.output:
         report.write_tsv(options.output, samples, cases)
     if options.json:
@@ -167,7 +167,7 @@ def main():
     try:
         rounds = 1 if options.quick else options.rounds
         samples, failures = measure.measure(place, cases, rounds, lambda so_far: write_files(options, place, cases, so_far))
-        report.print_all(samples, cases, head_of(place, options))
+        report.print_all(samples, cases, head_of(place, options, samples))
     finally:
         place.clean_up()
     for failure in failures:

@@ -25,6 +25,7 @@ class Samples:
     def __init__(self):
         self.values = defaultdict(lambda: defaultdict(dict))  # row title: system: round: value
         self.requests = defaultdict(dict)  # row title: system: kind: requests of an operation
+        self.libfuse = 'not known'  # of pinfs
         self.missing = {}  # system, or case on system: why
 
     def add(self, row, system, number, value):
@@ -48,7 +49,7 @@ def difference(before, after, operations):
     return {kind: each for kind, each in kinds.items() if each > 0.0005}
 
 
-def run_program(place, case, system):
+def run_program(place, case, system, samples):
     """Steps that a program did: name, system, operations, bytes, seconds, requests of an operation."""
     command = [place.program(case.program), *[str(word) for word in case.arguments(place, system)]]
     environment = dict(os.environ, BENCH_SECONDS=str(place.seconds))
@@ -63,7 +64,9 @@ def run_program(place, case, system):
     for line in done.stdout.decode().splitlines():
         word, _, rest = line.partition('\t')
         if word == 'before':
-            before = requests(json.loads(rest))
+            status = json.loads(rest)
+            samples.libfuse = status['libfuse']
+            before = requests(status)
         elif word == 'after':
             after = requests(json.loads(rest))
         elif word == 'step':
@@ -82,7 +85,7 @@ def measure_one(place, case, system, number, samples):
             samples.add(rows[key], system.name, number if number not in found else len(found), value)
         return
     best = {}
-    for name, of, operations, size, seconds, kinds in run_program(place, case, system):
+    for name, of, operations, size, seconds, kinds in run_program(place, case, system, samples):
         row = rows.get(name)
         if row is None:
             continue

@@ -119,13 +119,29 @@ static void measure(const struct memory memories[3])
 	free(buffer);
 }
 
+/* The same bytes of the part, extent by extent, without libpinfs. */
+static unsigned char *map_raw(struct pinfs_pin *pin, int part)
+{
+	unsigned char *room = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	const struct pinfs_extent *extents;
+	size_t count;
+
+	if (room == MAP_FAILED)
+		err(1, "mmap");
+	pins_check(pinfs_extents(pin, &extents, &count), "pinfs_extents");
+	for (size_t i = 0; i < count; i++) {
+		if (mmap(room + extents[i].offset, extents[i].length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 part, (off_t)extents[i].part_offset) == MAP_FAILED)
+			err(1, "mmap");
+	}
+	return room;
+}
+
 int main(int argc, char **argv)
 {
 	struct memory memories[3] = {{.system = "-"}, {.system = "raw"}, {.system = "tmpfs"}};
-	const struct pinfs_extent *extents;
 	struct pinfs_pin *pin;
 	struct pinfs *fs;
-	size_t count;
 	int fd, part, plain;
 
 	if (argc != 4)
@@ -137,15 +153,11 @@ int main(int argc, char **argv)
 	plain = pins_file(argv[3], "memory", BYTES);
 	pins_check(pinfs_connect(argv[1], &fs), "pinfs_connect");
 	pins_check(pinfs_pin(fs, fd, 0, BYTES, PINFS_WRITE, &pin), "pinfs_pin");
-	pins_check(pinfs_extents(pin, &extents, &count), "pinfs_extents");
-	if (count != 1)
-		errx(1, "the file has %zu extents: there is no raw mapping of all of it", count);
 	memories[0].address = pinfs_addr(pin);
-	memories[1].address =
-		mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, part, (off_t)extents[0].part_offset);
+	memories[1].address = map_raw(pin, part);
 	memories[2].fd = plain;
-	if (memories[1].address == MAP_FAILED)
-		err(1, "mmap");
+	if (memories[0].address == NULL)
+		errx(1, "the pin is not mapped as one piece");
 	measure(memories);
 	munmap(memories[1].address, BYTES);
 	pins_check(pinfs_unpin(pin), "pinfs_unpin");
