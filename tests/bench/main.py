@@ -33,7 +33,7 @@ class Place:
         self.pool_mib = 192 if options.quick else 1024
         self.ext4_bytes = (256 if options.quick else 2048) << 20
         self.pinfs_options = options.option
-        self.mounted = {}
+        self.mounted, self.notes = {}, []
         base = '/dev/shm' if tmpfs('/dev/shm') else os.environ.get('TMPDIR', '/tmp')
         self.scratch = tempfile.mkdtemp(prefix='pinfs-bench.', dir=base)
         self.uring = switch_on_uring()
@@ -101,7 +101,7 @@ def switch_on_uring():
 
 def parse(arguments):
     parser = argparse.ArgumentParser(add_help=False)
-    for name in ('root', 'pinfs', 'build', 'peers', 'why-no-peers', 'output', 'json', 'plot', 'replot'):
+    for name in ('root', 'pinfs', 'build', 'peers', 'why-no-peers', 'output', 'json', 'plot', 'markdown', 'again'):
         parser.add_argument('--' + name)
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--seconds', type=float, default=0.2)
@@ -139,22 +139,27 @@ def write_files(options, place, cases, samples):
         report.write_tsv(options.output, samples, cases)
     if options.json:
         report.write_json(options.json, samples, cases, head)
+    write_pictures(options, [line.as_dict() for line in report.lines_of(samples, cases)], head)
+
+
+def write_pictures(options, facts, head):
     if options.plot:
-        plot.write(options.plot, [line.as_dict() for line in report.lines_of(samples, cases)], head)
+        plot.write(options.plot, facts, head)
+    if options.markdown:
+        report.write_markdown(options.markdown, facts, head)
 
 
-def replot(options):
-    if not options.plot:
-        sys.exit('tests/bench/run: --replot needs --plot FILE')
-    with open(options.replot, encoding='utf-8') as file:
+def again(options):
+    """What --json of an earlier run has written, as a picture or a table."""
+    with open(options.again, encoding='utf-8') as file:
         table = json.load(file)
-    plot.write(options.plot, table['rows'], table['head'])
+    write_pictures(options, table['rows'], table['head'])
 
 
 def main():
     options = parse(sys.argv[1:])
-    if options.replot:
-        replot(options)
+    if options.again:
+        again(options)
         return
     cases = chosen(options.names)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -167,7 +172,7 @@ def main():
     try:
         rounds = 1 if options.quick else options.rounds
         samples, failures = measure.measure(place, cases, rounds, lambda so_far: write_files(options, place, cases, so_far))
-        report.print_all(samples, cases, head_of(place, options, samples))
+        report.print_all(samples, cases, head_of(place, options, samples) + place.notes)
     finally:
         place.clean_up()
     for failure in failures:

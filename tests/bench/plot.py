@@ -2,6 +2,8 @@
 import math
 from xml.sax.saxutils import escape
 
+from report import PEERS
+
 WIDTH, LABELS, VALUES = 1060, 470, 110
 ROW, GROUP, TOP, BOTTOM = 20, 34, 92, 46
 LEAST, MOST = 1 / 8, 8  # of the axis; what is beyond is cut off, and its number says so
@@ -9,7 +11,6 @@ COLORS = {True: '#2b7a5b', False: '#d98324', None: '#5b7fa6'}  # aim reached, mi
 INK, FAINT, PAPER = '#1f2933', '#d5dbe1', '#ffffff'
 GROUPS = {'reads': 'Reads', 'writes': 'Writes', 'names': 'Names', 'trees': 'Trees of files', 'pins': 'Pins',
           'crowd': 'Other files while there are many pins and breaks'}
-PEERS = {'raw': 'raw mmap', 'socket': 'bare socket round trip', 'quiet': 'without them', 'ext4': 'ext4 on loop'}
 
 
 def better(fact, name='ratio'):
@@ -55,7 +56,7 @@ def bar(fact, y):
     if fact['aim'] is not None:
         aim = 1 / fact['aim'] if fact['less_is_better'] else fact['aim']
         yield line(place(aim), y + 1, place(aim), y + ROW - 1, '#b3261e', 2)
-    yield text(WIDTH - VALUES + 14, middle + 4, f'{times(value)} times', 11)
+    yield text(WIDTH - VALUES + 14, middle + 4, f'{times(value)} ×', 11)
 
 
 def axis(bottom):

@@ -142,3 +142,27 @@ def write_json(path, samples, cases, head):
     with open(path, 'w', encoding='utf-8') as file:
         json.dump({'head': head, 'rows': [line.as_dict() for line in lines_of(samples, cases)],
                    'requests': samples.requests, 'missing': samples.missing}, file, indent=1)
+
+
+PEERS = {'ext4': 'ext4 on loop', 'raw': 'raw mmap', 'socket': 'bare socket round trip', 'quiet': 'without them'}
+
+
+def markdown_row(fact):
+    peer = f"{digits(fact['peer_median'])}, {PEERS.get(fact['peer'], fact['peer'])}" if fact['peer'] else ''
+    ratio = f"{fact['ratio']:.2f} ({fact['ratio_low']:.2f} to {fact['ratio_high']:.2f})" if fact['ratio'] else ''
+    aim = ''
+    if fact['aim'] is not None:
+        aim = f"{'at most' if fact['at_most'] else 'at least'} {fact['aim']:g}{'' if fact['aim_peer'] else ' ' + fact['unit']}"
+        aim += '' if fact['reached'] else ' (missed)'
+    return f"| {fact['row']} | {digits(fact['pinfs'])} {fact['unit']} | {peer} | {ratio} | {aim} |"
+
+
+def write_markdown(path, facts, head):
+    """A page of its own: medians, and the ratio with its middle half."""
+    with open(path, 'w', encoding='utf-8') as file:
+        print('# Speed beside its peers\n\nWritten by `tests/bench/run --markdown`; `tests/bench/README.md` says how each row is '
+              'measured.\nMedians; of the ratios the middle half, too. What is missed says so.\n', file=file)
+        print(head[0] + ':\n\n| | pinfs | beside | ratio | aim |\n| --- | --- | --- | --- | --- |', file=file)
+        for fact in facts:
+            if fact['pinfs'] is not None:
+                print(markdown_row(fact), file=file)

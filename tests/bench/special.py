@@ -75,17 +75,18 @@ def room(place):
 def mount(place, system):
     """A pool that grows; at each size it is mounted clean, and after SIGKILL, a few times."""
     del system
-    counts = [count for count in place.mount_counts if count * FILE_COST < 0.8 * room(place)]
-    if not counts:
-        raise OSError(f'no room for {place.mount_counts[0]:,} files in {place.scratch}')
-    largest = counts[-1]
-    pool = Pinfs(place, 'pinfs-grown', data=64 + (largest * 4096 * 9 // 8 >> 20), meta_mib=64 + (largest * 560 >> 20))
+    full = max((count for count in place.mount_counts if count * FILE_COST < 0.8 * room(place)), default=0)
+    largest = place.mount_counts[-1]
+    if full < largest:
+        place.notes.append(f'mount: no room for so much data in {place.scratch}: files after the first {full:,} are empty')
+    pool = Pinfs(place, 'pinfs-grown', data=64 + (full * 4096 * 9 // 8 >> 20), meta_mib=64 + (largest * 560 >> 20))
     pool.mount()
     place.mounted[pool.name] = pool
+    folder = os.path.join(pool.folder, 'files')
+    os.mkdir(folder)
     below = 0
-    for count in counts:
-        run(place.program('fill'), os.path.join(pool.folder, 'files'), below, count, 4096) if below else \
-            first_fill(place, pool, count)
+    for count in place.mount_counts:
+        run(place.program('fill'), folder, below, count, 4096 if count <= full else 0)
         below = count
         pool.umount()
         for _ in range(place.few):
@@ -99,12 +100,6 @@ def mount(place, system):
     del place.mounted[pool.name]
     pool.umount()
     pool.remove()
-
-
-def first_fill(place, pool, count):
-    folder = os.path.join(pool.folder, 'files')
-    os.mkdir(folder)
-    run(place.program('fill'), folder, 0, count, 4096)
 
 
 # ---- Memory ----
