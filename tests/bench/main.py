@@ -119,8 +119,9 @@ def chosen(names):
 
     for name in names:
         if not any(wanted(case, name) for case in rows.CASES):
-            sys.exit(f'tests/bench/run: {name}: no such group, case or row: '
-                     + ', '.join(sorted({case.group for case in rows.CASES} | {case.name for case in rows.CASES})))
+            print(f'tests/bench/run: {name}: no such group, case or row: '
+                  + ', '.join(sorted({case.group for case in rows.CASES} | {case.name for case in rows.CASES})), file=sys.stderr)
+            sys.exit(2)
     return [case for case in rows.CASES if not names or any(wanted(case, name) for name in names)]
 
 
@@ -151,9 +152,13 @@ def write_pictures(options, facts, head):
 
 def again(options):
     """What --json of an earlier run has written, as a picture or a table."""
-    with open(options.again, encoding='utf-8') as file:
-        table = json.load(file)
-    write_pictures(options, table['rows'], table['head'])
+    try:
+        with open(options.again, encoding='utf-8') as file:
+            table = json.load(file)
+        facts, head = table['rows'], table['head']
+    except (OSError, ValueError, KeyError, TypeError) as why:
+        sys.exit(f'tests/bench/run: {options.again}: is no table of --json: {why}')
+    write_pictures(options, facts, head)
 
 
 def main():
