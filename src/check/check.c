@@ -52,7 +52,7 @@ static void judge_super(struct check *check)
 	(void)snprintf(check->report.features, sizeof(check->report.features), "%s", fmt_feature_all(super, &features));
 }
 
-static int run_passes(struct check *check, struct message *message)
+int check_passes(struct check *check, struct message *message)
 {
 	struct meta_space space;
 	int ret;
@@ -78,6 +78,15 @@ static int run_passes(struct check *check, struct message *message)
 	check_links(check);
 	check->report.blocks_free = check->report.blocks_total - check->report.blocks_used;
 	return check->failed;
+}
+
+void check_fini(struct check *check)
+{
+	check_parts_close(check);
+	check_problem_fini(check);
+	free(check->inode);
+	free(check->extent);
+	free(check->bad);
 }
 
 /* A pool that does not open for what is on the media is checked, with one error. */
@@ -108,21 +117,24 @@ int check_walk(const struct check_options *options, struct check_report *ret_rep
 
 	ret = open_pool(&check, message);
 	if (ret == 0 && check.meta != NULL)
-		ret = run_passes(&check, message);
+		ret = check_passes(&check, message);
 	if (ret == 0) {
 		check_tell(&check);
 		*ret_report = check.report;
 	} else if (ret == -ENOMEM) {
 		message_set(message, "%s: not enough memory to check it", options->meta_path);
 	}
-	check_parts_close(&check);
+	check_fini(&check);
 	if (check.meta != NULL)
 		meta_close(check.meta);
-	check_problem_fini(&check);
-	free(check.inode);
-	free(check.extent);
-	free(check.bad);
 	return ret;
+}
+
+static int walk_apart(void *arg, const struct check_options *options, struct check_report *ret_report,
+		      struct message *message)
+{
+	(void)arg;
+	return check_walk(options, ret_report, message);
 }
 
 /*
@@ -131,6 +143,7 @@ int check_walk(const struct check_options *options, struct check_report *ret_rep
  */
 int check_pool(const struct check_options *options, struct check_report *ret_report, struct message *message)
 {
+	const struct check_work walk = {.run = walk_apart};
 	struct message words = {{0}};
 	struct check_report report = {0};
 	int probed = 0, ret;
@@ -141,7 +154,8 @@ int check_pool(const struct check_options *options, struct check_report *ret_rep
 		message_set(message, "%s", words.text);
 		return probed;
 	}
-	ret = options->in_process ? check_walk(options, &report, message) : check_apart(options, &report, message);
+	ret = options->in_process ? check_walk(options, &report, message)
+				  : check_apart(options, &walk, &report, message);
 	if (ret < 0)
 		return ret;
 	if (probed == -EUCLEAN && report.errors == 0) {

@@ -14,6 +14,7 @@
 enum check_severity {
 	CHECK_NOTE, /* what a crash may leave and the next mount tidies up */
 	CHECK_ERROR, /* must never be on media */
+	CHECK_MENDED, /* of src/repair: the text says what was done */
 };
 
 /* Strings are valid during the call only. */

@@ -1,6 +1,6 @@
 /*
- * The walk in a child process. libpmemobj trusts what it opens; whatever a damaged pool makes of it stays in the child,
- * which reports through a pipe: frames of a fixed head and two strings, read here as from a stranger.
+ * The walk, or a repair, in a child process. libpmemobj trusts what it opens; whatever a damaged pool makes of it stays
+ * in the child, which reports through a pipe: frames of a fixed head and two strings, read here as from a stranger.
  */
 #include "base/arith.h"
 #include "check/walk.h"
@@ -24,7 +24,7 @@
 enum frame_kind {
 	FRAME_PROBLEM = 1, /* number: ino; first: path; second: text */
 	FRAME_PROGRESS, /* number: done; first: phase */
-	FRAME_END, /* number: what check_walk() returned; first: struct check_report; second: message */
+	FRAME_END, /* number: what the work returned; first: struct check_report; second: message */
 };
 
 struct frame {
@@ -107,7 +107,8 @@ static void crash_plainly(void)
 	setrlimit(RLIMIT_CORE, &no_core);
 }
 
-static void __attribute__((noreturn)) child_main(const struct check_options *options, int fd)
+static void __attribute__((noreturn))
+child_main(const struct check_options *options, const struct check_work *work, int fd)
 {
 	struct sender sender = {.fd = fd};
 	struct check_options mine = *options;
@@ -121,7 +122,7 @@ static void __attribute__((noreturn)) child_main(const struct check_options *opt
 	mine.problem = send_problem;
 	mine.progress = send_progress;
 	mine.arg = &sender;
-	frame.number = (uint64_t)(int64_t)check_walk(&mine, &report, &words);
+	frame.number = (uint64_t)(int64_t)work->run(work->arg, &mine, &report, &words);
 	frame.second = string_bytes(words.text);
 	send_frame(&sender, &frame, &report, words.text);
 	_exit(EXIT_SUCCESS);
@@ -179,7 +180,7 @@ static void tell(struct receiver *receiver, const struct check_problem *problem)
 {
 	if (problem->severity == CHECK_ERROR)
 		receiver->errors++;
-	else
+	else if (problem->severity == CHECK_NOTE)
 		receiver->notes++;
 	if (receiver->options->problem != NULL)
 		receiver->options->problem(receiver->options->arg, problem);
@@ -221,7 +222,7 @@ static int receive(struct receiver *receiver, int *ret_result)
 		if (frame.kind == FRAME_PROBLEM) {
 			struct check_problem problem = {
 				.invariant = frame.invariant,
-				.severity = frame.severity == CHECK_NOTE ? CHECK_NOTE : CHECK_ERROR,
+				.severity = frame.severity <= CHECK_MENDED ? frame.severity : CHECK_ERROR,
 				.ino = frame.number,
 				.path = frame.first > 0 ? receiver->first : NULL,
 				.text = receiver->second,
@@ -293,7 +294,8 @@ static int parent_main(struct receiver *receiver, pid_t child, struct check_repo
 	return 0;
 }
 
-int check_apart(const struct check_options *options, struct check_report *ret_report, struct message *message)
+int check_apart(const struct check_options *options, const struct check_work *work, struct check_report *ret_report,
+		struct message *message)
 {
 	struct receiver *receiver;
 	int fds[2], ret;
@@ -315,7 +317,7 @@ int check_apart(const struct check_options *options, struct check_report *ret_re
 	}
 	if (child == 0) {
 		close(fds[0]);
-		child_main(options, fds[1]);
+		child_main(options, work, fds[1]);
 	}
 	close(fds[1]);
 	receiver->options = options;

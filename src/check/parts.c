@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A moved part is where a header with its uuid is. */
-static const char *find_path(const struct check *check, const struct meta_part *record)
+const char *check_part_path(const struct check *check, const struct meta_part *record)
 {
 	const struct check_options *options = check->options;
 	struct region_probe probe;
@@ -42,7 +42,7 @@ static int open_part(struct check *check, struct check_part *part, struct messag
 
 	memcpy(expected.pool_uuid, meta_super(check->meta)->pool_uuid, sizeof(expected.pool_uuid));
 	memcpy(expected.part_uuid, part->record.uuid, sizeof(expected.part_uuid));
-	ret = region_open(find_path(check, &part->record), true, &expected, NULL, &part->region, &words);
+	ret = region_open(check_part_path(check, &part->record), true, &expected, NULL, &part->region, &words);
 	if (ret == -ENOENT || ret == -EUCLEAN) {
 		part->region = NULL;
 		check_error(check, "I21", 0, "part %u: %s", part->record.number, words.text);

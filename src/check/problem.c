@@ -9,7 +9,6 @@
 
 /* Entries that are read to find the names of problems' inodes: bounds what a heavily damaged pool costs. */
 #define PATH_STEPS_MAX 8000000u
-#define PATH_SIZE 4096u
 
 static void add(struct check *check, enum check_severity severity, const char *invariant, uint64_t ino,
 		const char *format, va_list args)
@@ -96,7 +95,7 @@ static void make_printable(char *name)
  */
 static const char *path_of(struct check *check, const struct check_inode *inode, struct naming *naming, char *buffer)
 {
-	char *end = buffer + PATH_SIZE - 1;
+	char *end = buffer + CHECK_PATH_SIZE - 1;
 	const struct fmt_inode *directory;
 	size_t length;
 
@@ -123,11 +122,20 @@ static const char *path_of(struct check *check, const struct check_inode *inode,
 	return end;
 }
 
+const char *check_path(struct check *check, uint64_t ino, uint64_t *steps, char buffer[CHECK_PATH_SIZE])
+{
+	const struct check_inode *inode = ino != 0 ? check_inode_find(check, ino) : NULL;
+	struct naming naming = {.steps = *steps};
+	const char *path = inode != NULL ? path_of(check, inode, &naming, buffer) : NULL;
+
+	*steps = naming.steps;
+	return path;
+}
+
 void check_tell(struct check *check)
 {
-	char buffer[PATH_SIZE];
-	struct naming naming = {.steps = PATH_STEPS_MAX};
-	const struct check_inode *inode;
+	char buffer[CHECK_PATH_SIZE];
+	uint64_t steps = PATH_STEPS_MAX;
 	struct check_problem problem;
 	size_t i;
 
@@ -136,12 +144,11 @@ void check_tell(struct check *check)
 	check_phase(check, "paths");
 	for (i = 0; i < check->founds; i++) {
 		check_step(check);
-		inode = check->found[i].ino != 0 ? check_inode_find(check, check->found[i].ino) : NULL;
 		problem = (struct check_problem){
 			.invariant = check->found[i].invariant,
 			.severity = check->found[i].severity,
 			.ino = check->found[i].ino,
-			.path = inode != NULL ? path_of(check, inode, &naming, buffer) : NULL,
+			.path = check_path(check, check->found[i].ino, &steps, buffer),
 			.text = check->found[i].text,
 		};
 		check->options->problem(check->options->arg, &problem);

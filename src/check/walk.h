@@ -92,9 +92,20 @@ void check_phase(struct check *check, const char *phase);
 void check_step(struct check *check);
 /* check.c: the whole walk in this process. */
 int check_walk(const struct check_options *options, struct check_report *ret_report, struct message *message);
+/* check.c: all passes on check->meta, which is open and not scanned; nothing is told. check_fini() in any case. */
+int check_passes(struct check *check, struct message *message);
+/* check.c: frees all but check->meta. */
+void check_fini(struct check *check);
 
-/* child.c: the same in a child process; a crash or a standstill becomes an I1 error. */
-int check_apart(const struct check_options *options, struct check_report *ret_report, struct message *message);
+/* What a child process does; its problems and steps are told through `options`. */
+struct check_work {
+	int (*run)(void *arg, const struct check_options *options, struct check_report *ret_report,
+		   struct message *message);
+	void *arg;
+};
+/* child.c: `work` in a child process; a crash or a standstill becomes an I1 error. */
+int check_apart(const struct check_options *options, const struct check_work *work, struct check_report *ret_report,
+		struct message *message);
 
 /* problem.c. Cannot fail: want of memory is kept in check->failed. */
 void check_error(struct check *check, const char *invariant, uint64_t ino, const char *format, ...)
@@ -103,6 +114,9 @@ void check_note(struct check *check, const char *invariant, uint64_t ino, const 
 	__attribute__((format(printf, 4, 5)));
 /* Hands all that was found to the caller, with paths where the tree tells them. */
 void check_tell(struct check *check);
+#define CHECK_PATH_SIZE 4096u
+/* NULL: it has none, or it is not known. `*steps`: how many entries may be read to find it; is lowered. */
+const char *check_path(struct check *check, uint64_t ino, uint64_t *steps, char buffer[CHECK_PATH_SIZE]);
 void check_problem_fini(struct check *check);
 
 /* inodes.c: the scan's visitor, and what can be said of an inode by itself. */
@@ -135,6 +149,8 @@ int check_ledger(struct check *check);
 int check_parts_open(struct check *check, struct message *message);
 void check_tails(struct check *check);
 void check_parts_close(struct check *check);
+/* Where a part is: where the pool says, or, moved, one of options->data_paths. */
+const char *check_part_path(const struct check *check, const struct meta_part *record);
 
 /* names.c: directory entries (I13, I14, I15), symlinks (I19), xattrs (I20, I29). values.c: the latter two. */
 int check_names(struct check *check);

@@ -1,4 +1,5 @@
 /* The data parts of the pool: xattrs "part.N" of a reserved inode. */
+#include "meta/mend.h"
 #include "meta/pool.h"
 
 #include <errno.h>
@@ -50,6 +51,11 @@ free_record:
 int meta_part_add(struct meta *meta, const struct meta_part *part)
 {
 	return part_write(meta, part, META_XATTR_CREATE);
+}
+
+int meta_part_mend(struct meta *meta, const struct meta_part *part)
+{
+	return part_write(meta, part, 0);
 }
 
 int meta_part_get(struct meta *meta, uint32_t number, struct meta_part *ret_part)

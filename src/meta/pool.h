@@ -154,6 +154,8 @@ void space_fini(struct meta *meta);
 void space_ready(struct meta *meta);
 int space_page_take(struct meta *meta, bool use_reserve, uint64_t *ret_page);
 void space_page_put(struct meta *meta, uint64_t page);
+/* Keeps a free page out of use until the next scan. */
+void space_page_hold(struct meta *meta, uint64_t page);
 /* Takes an inode slot; may turn a free page into an inode frame, by a transaction of its own: not inside of one. */
 int space_slot_take(struct meta *meta, bool use_reserve, uint64_t *ret_ino);
 /* Gives a slot back; may turn its frame into a page again, likewise. */

@@ -203,6 +203,20 @@ void space_page_put(struct meta *meta, uint64_t page)
 	lock_mutex_drop(&shard->lock);
 }
 
+void space_page_hold(struct meta *meta, uint64_t page)
+{
+	uint32_t group = (uint32_t)(page / FMT_GROUP_FRAMES);
+	struct space_shard *shard = shard_of(meta, group);
+	struct group_state *state = &meta->state[group];
+
+	lock_mutex_take(&shard->lock);
+	state->free_pages &= ~(1ull << page % FMT_GROUP_FRAMES);
+	if (state->free_pages == 0)
+		page_list_remove(meta, group);
+	atomic_fetch_sub(&meta->pages_free, 1);
+	lock_mutex_drop(&shard->lock);
+}
+
 /* ---- Inode slots ---- */
 
 /* Durably marks a frame as holding inodes, or not. Shard lock held; no transaction open. */

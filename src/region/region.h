@@ -94,6 +94,13 @@ int region_open(const char *path, bool read_only, const struct region_expected *
 		struct region_part **ret_part, struct message *message);
 void region_close(struct region_part *part);
 
+/*
+ * Of the part's two headers, one that is damaged or differs is written anew from the other; *ret_what says which, NULL:
+ * neither. `dry`: it is only said. -EUCLEAN: neither is this part's. Nobody has the part open.
+ */
+int region_mend_header(const char *path, const struct region_expected *expected, bool dry, const char **ret_what,
+		       struct message *message);
+
 /* Address of a block; the caller has checked block < blocks. */
 static inline void *region_block(const struct region_part *part, uint64_t block)
 {

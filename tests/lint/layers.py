@@ -6,7 +6,8 @@ import pathlib
 import re
 import sys
 
-LAYERS = [['base'], ['format', 'wire'], ['region', 'alloc', 'pin', 'meta'], ['fs', 'check', 'rescue'], ['front', 'ctl', 'daemon']]
+LAYERS = [['base'], ['format', 'wire'], ['region', 'alloc', 'pin', 'meta'], ['fs', 'check', 'rescue'],
+          ['front', 'ctl', 'repair', 'daemon']]
 # daemon joins front and ctl: they do not know it.
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders} | {'daemon': len(LAYERS)}
 # The client library shares the messages with the daemon, and nothing else.
