@@ -32,6 +32,8 @@ static int trial(struct meta *meta)
 	int error;
 
 	error = meta_inode_get(meta, FMT_INO_ROOT, &root);
+	if (error == -ENOENT)
+		error = -EUCLEAN;
 	if (error == 0)
 		error = meta_begin(meta, META_TX_RESERVE, &tx);
 	if (error != 0)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ROUNDS_MAX 256u
 #define PATH_STEPS_MAX 8000000u
@@ -227,14 +228,29 @@ static int run(const struct repair_options *options, struct telling *telling, bo
 	return check_apart(&mine, &work, ret_report, message);
 }
 
+/* A devdax node cannot be mapped privately. */
+static bool is_device(const char *path)
+{
+	struct stat attr;
+
+	return stat(path, &attr) == 0 && S_ISCHR(attr.st_mode);
+}
+
 /* What breaks the program that mends is found out on the copy. */
 static int run_tried(const struct repair_options *options, struct telling *telling, struct check_report *ret_report,
 		     struct message *message)
 {
+	const bool device = is_device(options->check.meta_path);
 	int error = 0;
 
+	if (device && options->dry) {
+		message_set(message,
+			    "%s: what a repair would do cannot be told of a device, of which there is no private copy",
+			    options->check.meta_path);
+		return -EOPNOTSUPP;
+	}
 	telling->quiet = !options->dry;
-	if (options->dry || !options->check.in_process)
+	if (options->dry || !(options->check.in_process || device))
 		error = run(options, telling, true, ret_report, message);
 	telling->quiet = false;
 	if (error == 0 && !options->dry && ret_report->unreadable) {
@@ -274,7 +290,9 @@ static int recover(const struct repair_options *options, struct telling *telling
 	if (error != 0)
 		return error;
 	fs_close(fs);
-	message_set(&text, "tidied up as a mount does: %lu orphans, %lu unfinished truncations, %lu void names of pins, ends of files",
+	message_set(&text,
+		    "tidied up as a mount does: %lu orphans, %lu unfinished truncations, %lu void names of pins, ends "
+		    "of files",
 		    report->orphans, report->intents, report->ledger_void);
 	tell(telling, &(struct check_problem){.invariant = "I22", .severity = CHECK_MENDED, .text = text.text});
 	return 0;
