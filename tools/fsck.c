@@ -1,9 +1,10 @@
-/* pinfs fsck, and fsck.pinfs as fsck(8) calls it. */
+/* pinfs fsck, and fsck.pinfs as fsck(8) calls it: the check, and the repair. */
 #include "tool.h"
 
 #include "base/log.h"
 #include "check/check.h"
 #include "daemon/mounts.h"
+#include "repair/repair.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -15,6 +16,7 @@
 
 /* Exit status, as fsck(8), where 2 would ask for a reboot: wrong use is 2 only of `pinfs fsck`. */
 #define FSCK_CLEAN 0
+#define FSCK_CORRECTED 1
 #define FSCK_ERRORS_LEFT 4
 #define FSCK_OPERATION 8
 #define FSCK_USAGE 16
@@ -23,33 +25,34 @@
 #define REPORT_SCHEMA 1
 
 static const char help_text[] =
-	"pinfs fsck - checks an unmounted pool\n"
+	"pinfs fsck - checks an unmounted pool, and mends it\n"
 	"\n"
-	"Usage: pinfs fsck [--json] [--data PATH]... META\n"
+	"Usage: pinfs fsck [--repair [-n]] [--json] [--data PATH]... META\n"
 	"       pinfs fsck --rescue [--data PATH]... META DIR\n"
 	"\n"
-	"Reads the whole pool and reports each broken invariant by its number. Changes nothing.\n"
-	"What a crash leaves for the next mount to tidy up (notes) is not an error.\n"
+	"Reads the whole pool and reports each broken invariant by its number. Without --repair it\n"
+	"changes nothing. What a crash leaves for the next mount to tidy up (notes) is not an error.\n"
 	"\n"
 	"Options:\n"
+	"      --repair     mend what can be mended, and say of each thing what was done; asks nothing\n"
+	"  -n               change nothing; with --repair: say what would be done\n"
 	"  -j, --json       print the report as JSON\n"
 	"  -d, --data PATH  where a data part is that was moved; repeatable\n"
-	"      --repair     not available in this version: exits with 8 and touches nothing\n"
 	"      --rescue     for a pool that cannot be opened any more: copies all that can be read into DIR, an\n"
 	"                   empty folder or one that is to be made, and prints a line for each thing that is lost\n"
 	"  -C               show progress on standard error\n"
 	"  -v, --verbose    print what was counted, also of a clean pool\n"
-	"  -n, -a, -p, -f   accepted for fsck(8): check only; -y, -r: as --repair\n"
+	"  -y, -r           as --repair; -a, -p, -f: accepted for fsck(8), check only\n"
 	"  -h, --help       this text\n"
 	"  -V, --version    the version\n"
 	"\n"
 	"Examples:\n"
 	"  pinfs fsck /srv/pool/meta\n"
+	"  pinfs fsck --repair -n /srv/pool/meta\n"
 	"  pinfs fsck --json /srv/pool/meta | jq .errors\n"
 	"\n"
-	"Exit status: 0 clean (all was copied), 4 errors were found (something was lost), 8 the check (the copy)\n"
-	"could not be made, 2 wrong use\n"
-	"(16 when called as fsck.pinfs).\n";
+	"Exit status: 0 clean (all was copied), 1 errors were corrected, 4 errors are left (something was lost),\n"
+	"8 the check (the copy) could not be made, 2 wrong use (16 when called as fsck.pinfs).\n";
 
 struct fsck {
 	const char *meta_path;
@@ -60,13 +63,17 @@ struct fsck {
 	bool progress;
 	bool repair;
 	const char *rescue_target; /* --rescue: the folder */
-	json_t *problems; /* with json */
+	bool dry; /* -n */
+	uint64_t repaired; /* told so far */
+	json_t *problems; /* with json: what was found */
+	json_t *repairs; /* what was done */
+	json_t *left; /* what is left after that */
 	bool failed; /* to keep a problem: no memory */
 };
 
 static const char *severity_name(enum check_severity severity)
 {
-	return severity == CHECK_ERROR ? "error" : "note";
+	return severity == CHECK_ERROR ? "error" : severity == CHECK_NOTE ? "note" : "repaired";
 }
 
 /* Names are bytes, JSON is text: what is not UTF-8 is left out. */
@@ -77,20 +84,32 @@ static json_t *text_or_null(const char *text)
 	return string != NULL ? string : json_null();
 }
 
+static void keep_problem(struct fsck *fsck, const struct check_problem *problem)
+{
+	json_t *list = fsck->repaired > 0 ? fsck->left : fsck->problems;
+	json_t *object;
+
+	if (problem->severity == CHECK_MENDED)
+		list = fsck->repairs;
+	object = json_pack("{s:s, s:s, s:I, s:o, s:o}", "invariant", problem->invariant, "severity",
+			   severity_name(problem->severity), "inode", (json_int_t)problem->ino, "path",
+			   text_or_null(problem->path), "text", text_or_null(problem->text));
+	if (object == NULL || json_array_append_new(list, object) != 0)
+		fsck->failed = true;
+}
+
 static void tell_problem(void *arg, const struct check_problem *problem)
 {
 	struct fsck *fsck = arg;
-	json_t *object;
 
+	fsck->repaired += problem->severity == CHECK_MENDED;
 	if (fsck->json) {
-		object = json_pack("{s:s, s:s, s:I, s:o, s:o}", "invariant", problem->invariant, "severity",
-				   severity_name(problem->severity), "inode", (json_int_t)problem->ino, "path",
-				   text_or_null(problem->path), "text", text_or_null(problem->text));
-		if (object == NULL || json_array_append_new(fsck->problems, object) != 0)
-			fsck->failed = true;
+		keep_problem(fsck, problem);
 		return;
 	}
-	printf("%s: %s: %s", fsck->meta_path, severity_name(problem->severity), problem->invariant);
+	printf("%s: %s: %s", fsck->meta_path,
+	       problem->severity == CHECK_MENDED && fsck->dry ? "would repair" : severity_name(problem->severity),
+	       problem->invariant);
 	if (problem->path != NULL)
 		printf(": %s", problem->path);
 	if (problem->ino != 0)
@@ -159,6 +178,11 @@ static int print_json(struct fsck *fsck, const struct check_report *report)
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 		error |= json_object_set_new(object, counts[i].name, json_integer((json_int_t)count_of(report, i)));
 	error |= json_object_set(object, "problems", fsck->problems);
+	if (fsck->repair) {
+		error |= json_object_set_new(object, "dry_run", json_boolean(fsck->dry));
+		error |= json_object_set(object, "repairs", fsck->repairs);
+		error |= json_object_set(object, "left", fsck->left);
+	}
 	text = error == 0 ? json_dumps(object, JSON_INDENT(2)) : NULL;
 	json_decref(object);
 	if (text == NULL) {
@@ -176,6 +200,9 @@ static void print_summary(const struct fsck *fsck, const struct check_report *re
 		for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 			printf("  %-18s %12" PRIu64 "\n", counts[i].name, count_of(report, i));
 	}
+	if (fsck->repair && fsck->repaired != 0)
+		printf("%s: %" PRIu64 " repair%s %s\n", fsck->meta_path, fsck->repaired, fsck->repaired == 1 ? "" : "s",
+		       fsck->dry ? "would be made; nothing was changed, after them" : "made");
 	if (report->untold != 0)
 		printf("%s: %" PRIu64 " more are not listed\n", fsck->meta_path, report->untold);
 	if (report->errors != 0) {
@@ -202,24 +229,45 @@ static void print_summary(const struct fsck *fsck, const struct check_report *re
 	printf("\n");
 }
 
+/* The check, or the repair; *ret_report: what is there at the end. */
+static int run_once(struct fsck *fsck, struct check_report *ret_report, struct message *message)
+{
+	const struct repair_options options = {
+		.check = {.meta_path = fsck->meta_path,
+			  .data_paths = fsck->data_paths,
+			  .data_count = fsck->data_count,
+			  .problem = tell_problem,
+			  .progress = tell_progress,
+			  .arg = fsck},
+		.dry = fsck->dry,
+	};
+	struct repair_result result = {.mended = 0};
+	int error;
+
+	if (!fsck->repair)
+		return check_pool(&options.check, ret_report, message);
+	error = repair_pool(&options, &result, message);
+	*ret_report = result.after;
+	return error;
+}
+
+static int status_of(const struct fsck *fsck, const struct check_report *report)
+{
+	if (report->errors != 0 || report->unreadable || (fsck->dry && fsck->repaired != 0))
+		return FSCK_ERRORS_LEFT;
+	return fsck->repaired != 0 ? FSCK_CORRECTED : FSCK_CLEAN;
+}
+
 static int run_check(struct fsck *fsck)
 {
-	const struct check_options options = {
-		.meta_path = fsck->meta_path,
-		.data_paths = fsck->data_paths,
-		.data_count = fsck->data_count,
-		.problem = tell_problem,
-		.progress = tell_progress,
-		.arg = fsck,
-	};
 	struct message message = {.text = ""};
-	struct check_report report;
+	struct check_report report = {.errors = 0};
 	unsigned attempt = 0;
 	int error, status = 0;
 
 	do {
 		message_set(&message, "%s", "");
-		error = check_pool(&options, &report, &message);
+		error = run_once(fsck, &report, &message);
 	} while (error == -EBUSY && daemon_wait_busy(fsck->meta_path, &attempt));
 	if (fsck->progress)
 		fprintf(stderr, "\n");
@@ -227,7 +275,7 @@ static int run_check(struct fsck *fsck)
 		if (message.text[0] == '\0')
 			message_set(&message, "%s: %s", fsck->meta_path, strerror(-error));
 		log_error("%s", message.text);
-		return FSCK_OPERATION;
+		return error == -EUCLEAN ? FSCK_ERRORS_LEFT : FSCK_OPERATION;
 	}
 	if (fsck->json)
 		status = print_json(fsck, &report);
@@ -235,7 +283,7 @@ static int run_check(struct fsck *fsck)
 		print_summary(fsck, &report);
 	if (tool_end_output() != 0 || status != 0)
 		return FSCK_OPERATION;
-	return report.errors != 0 || report.unreadable ? FSCK_ERRORS_LEFT : FSCK_CLEAN;
+	return status_of(fsck, &report);
 }
 
 static int wrong_use_status(const char *called_as)
@@ -275,6 +323,8 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 			fsck->progress = true;
 			break;
 		case 'n':
+			fsck->dry = true;
+			break;
 		case 'a':
 		case 'p':
 		case 'f':
@@ -305,6 +355,7 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 	}
 	fsck->meta_path = argv[optind];
 	fsck->rescue_target = rescue ? argv[optind + 1] : NULL;
+	fsck->dry = fsck->dry && fsck->repair;
 	return -1;
 }
 
@@ -315,7 +366,9 @@ int tool_fsck(int argc, char **argv)
 
 	fsck.data_paths = calloc((size_t)argc, sizeof(*fsck.data_paths));
 	fsck.problems = json_array();
-	if (fsck.data_paths == NULL || fsck.problems == NULL) {
+	fsck.repairs = json_array();
+	fsck.left = json_array();
+	if (fsck.data_paths == NULL || fsck.problems == NULL || fsck.repairs == NULL || fsck.left == NULL) {
 		log_error("fsck: %s", strerror(ENOMEM));
 		status = FSCK_OPERATION;
 		goto out;
@@ -328,16 +381,11 @@ int tool_fsck(int argc, char **argv)
 				     fsck.progress);
 		goto out;
 	}
-	if (fsck.repair) {
-		log_error("%s: repair is not available in this version: nothing was changed; "
-			  "check with 'pinfs fsck' and copy what can be read from a mount with -o ro",
-			  fsck.meta_path);
-		status = FSCK_OPERATION;
-		goto out;
-	}
 	status = run_check(&fsck);
 out:
 	json_decref(fsck.problems);
+	json_decref(fsck.repairs);
+	json_decref(fsck.left);
 	free(fsck.data_paths);
 	return status;
 }
