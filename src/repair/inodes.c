@@ -23,14 +23,16 @@ struct lost {
 
 struct losses {
 	struct work *work;
-	struct lost *lost; /* as work->slots */
+	/* work->slots, and those that a name calls and whose slots are free: no transaction leaves such a name. */
+	struct repair_inodes set;
+	struct lost *lost; /* as set */
 };
 
 /* ---- What names say ---- */
 
 static struct lost *lost_find(const struct losses *losses, uint64_t ino)
 {
-	const struct repair_inodes *slots = &losses->work->slots;
+	const struct repair_inodes *slots = &losses->set;
 	size_t low = 0, high = slots->count;
 
 	while (low < high) {
@@ -57,7 +59,26 @@ static void hear(const struct losses *losses, uint64_t parent, const struct fmt_
 	lost->type = name->type;
 }
 
-static int hear_names(const struct losses *losses)
+static bool is_free(const struct work *work, uint64_t ino)
+{
+	const struct fmt_inode *slot = meta_mend_peek(work->meta, ino);
+
+	return slot != NULL && fmt_inode_free(slot);
+}
+
+static int note_vanished(struct losses *losses, const struct mend_names *names)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < names->count; i++)
+		if (names->name[i].leaf != MEND_LOOSE && !check_reserved(names->name[i].media->target) &&
+		    is_free(losses->work, names->name[i].media->target))
+			error = repair_inodes_add(&losses->set, names->name[i].media->target);
+	return error;
+}
+
+/* Goes through all names: collects those of vanished inodes, or hears what they say of the lost. */
+static int each_names(struct losses *losses, bool collect)
 {
 	struct work *work = losses->work;
 	int error = 0;
@@ -71,7 +92,9 @@ static int hear_names(const struct losses *losses)
 		    meta_inode_get(work->meta, work->check.inode[i].ino, &directory) != 0)
 			continue;
 		error = meta_mend_read_names(work->meta, directory, false, &names);
-		for (size_t j = 0; error == 0 && j < names.count; j++)
+		if (error == 0 && collect)
+			error = note_vanished(losses, &names);
+		for (size_t j = 0; error == 0 && !collect && j < names.count; j++)
 			if (names.name[j].leaf != MEND_LOOSE)
 				hear(losses, directory->ino, names.name[j].media);
 		meta_mend_free_names(&names);
@@ -251,7 +274,8 @@ static int make_record(struct work *work, const struct lost *lost, struct fmt_in
 	if (lost->type == DT_DIR) {
 		inode.parent = lost->parent;
 		keep_names(work, slot, &inode);
-		inode.body.pages++; /* wrong: so it is known that names may be missing, until content.c has looked (I4) */
+		inode.body
+			.pages++; /* wrong: so it is known that names may be missing, until content.c has looked (I4) */
 	} else if (lost->type == DT_LNK && head_right && slot->size > FMT_SYMLINK_INLINE_MAX &&
 		   slot->size <= FMT_SYMLINK_MAX) {
 		inode.mode = S_IFLNK | 0777;
@@ -341,14 +365,37 @@ static int mend_implausible(struct work *work, uint64_t ino, const struct fmt_in
 
 /* ---- The two stages ---- */
 
+/*
+ * Its slot is free, and should not be. Only the magic may be missing; or the first line; or all, and a directory is
+ * known by the pages of names that call it their owner.
+ */
+static int mend_vanished(struct work *work, const struct lost *lost, const struct fmt_inode *slot)
+{
+	struct fmt_inode whole = *slot;
+	int error;
+
+	whole.magic = FMT_INODE_MAGIC;
+	if (lost->parent != 0 && whole.generation == lost->generation && fmt_inode_valid(&whole, lost->ino)) {
+		error = meta_mend_slot(work->meta, lost->ino, &whole);
+		if (error == 0)
+			repair_say(work, "I3", lost->ino, "magic of its record put back: the rest is whole");
+		return error;
+	}
+	if (lost->ino == FMT_INO_PARTS || lost->type == DT_DIR || (slot->ino == 0 && slot->mode != 0))
+		return restore(work, lost);
+	return 0; /* its entry goes: directory.c */
+}
+
 static int mend_slot(struct work *work, struct lost *lost, bool others)
 {
 	const struct fmt_inode *slot = meta_mend_peek(work->meta, lost->ino);
 	int error;
 
 	check_step(&work->check);
-	if (slot == NULL || fmt_inode_free(slot) || fmt_ino_is_ledger(lost->ino))
+	if (slot == NULL || fmt_ino_is_ledger(lost->ino))
 		return 0; /* ledger.c */
+	if (fmt_inode_free(slot))
+		return others || lost->parent == 0 ? 0 : mend_vanished(work, lost, slot);
 	if (fmt_inode_valid(slot, lost->ino))
 		return others ? 0 : mend_implausible(work, lost->ino, slot);
 	if (lost->parent != 0)
@@ -366,23 +413,39 @@ static int mend_slot(struct work *work, struct lost *lost, bool others)
 	return error;
 }
 
+/* Those whose record does not verify, and those that have vanished. */
+static int find_losses(struct losses *losses)
+{
+	struct work *work = losses->work;
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < work->slots.count; i++)
+		error = repair_inodes_add(&losses->set, work->slots.ino[i]);
+	if (error == 0 && repair_has(work, "I15"))
+		error = each_names(losses, true);
+	if (error == 0 && is_free(work, FMT_INO_ROOT))
+		error = repair_inodes_add(&losses->set, FMT_INO_ROOT);
+	if (error == 0 && is_free(work, FMT_INO_PARTS))
+		error = repair_inodes_add(&losses->set, FMT_INO_PARTS);
+	repair_inodes_sort(&losses->set);
+	losses->lost = calloc(losses->set.count + 1, sizeof(*losses->lost));
+	if (losses->lost == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < losses->set.count; i++)
+		losses->lost[i].ino = losses->set.ino[i];
+	return error == 0 && losses->set.count > 0 ? each_names(losses, false) : error;
+}
+
 static int mend_slots(struct work *work, bool others)
 {
 	struct losses losses = {.work = work};
-	int error = 0;
+	int error = find_losses(&losses);
 
-	if (work->slots.count == 0)
-		return 0;
-	losses.lost = calloc(work->slots.count, sizeof(*losses.lost));
-	if (losses.lost == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < work->slots.count; i++)
-		losses.lost[i].ino = work->slots.ino[i];
-	error = hear_names(&losses);
-	for (size_t i = 0; error == 0 && i < work->slots.count; i++) {
+	for (size_t i = 0; error == 0 && i < losses.set.count; i++) {
 		know_reserved(&losses.lost[i]);
 		error = mend_slot(work, &losses.lost[i], others);
 	}
+	free(losses.set.ino);
 	free(losses.lost);
 	return error;
 }

@@ -6,7 +6,7 @@
 #include "check_pool.h"
 #include "repair/repair.h"
 
-#define TOUCHED_MAX 64
+#define TOUCHED_MAX 512
 
 /* Inodes that are allowed to differ: what was broken, and what had to follow. */
 struct touched {
