@@ -458,7 +458,7 @@ int fs_restore_pins(struct fs *fs, struct message *message)
 	error = restore_run(&restore);
 	if (error == -EUCLEAN) {
 		log_error("%s: the record of pins is damaged, and processes that live may hold what it does not tell: "
-			  "read-only until they are gone and `pinfs fsck --repair` has been run, or until a reboot",
+			  "read-only until a reboot, after which all pins are void",
 			  fs->meta_path);
 		fs->read_only = true;
 		error = 0;

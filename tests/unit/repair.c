@@ -18,9 +18,9 @@ static void assert_second_does_nothing(void)
 	assert_int_equal(mending->result.before.errors, 0);
 }
 
-static void assert_clean(void)
+static void assert_clean(bool in_process)
 {
-	const struct found *found = check_copy(false);
+	const struct found *found = check_copy(in_process);
 
 	for (size_t i = 0; i < found->count; i++)
 		print_error("left: %s of inode %lu\n", found->problem[i].invariant, found->problem[i].ino);
@@ -34,10 +34,10 @@ static void touch_all(struct touched *touched, const struct touched *more)
 }
 
 /* The pool has been broken; `more`, 0 or an inode that follows. */
-static unsigned mend_and_compare(uint64_t more)
+static unsigned mend_and_compare(uint64_t more, bool in_process)
 {
 	struct touched touched = {.count = 0};
-	const struct mending *mending = repair_copy(false, false);
+	const struct mending *mending = repair_copy(in_process, false);
 
 	if (mending->error != 0)
 		fail_msg("%s", mending->message);
@@ -47,7 +47,7 @@ static unsigned mend_and_compare(uint64_t more)
 	touch_all(&touched, &mending->mended);
 	touch(&touched, FMT_INO_ROOT); /* which has /lost+found */
 	touch(&touched, more);
-	assert_clean();
+	assert_clean(in_process);
 	assert_second_does_nothing();
 	return compare_pools(&touched);
 }
@@ -89,7 +89,7 @@ static const struct damage damages[] = {
 
 static void test_each(void **state)
 {
-	const char *only = getenv("REPAIR_ONLY");
+	const char *only = getenv("REPAIR_ONLY"); /* a name */
 
 	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
 		const struct damage *damage = &damages[i];
@@ -99,7 +99,7 @@ static void test_each(void **state)
 		copy_pool(NULL);
 		print_message("# %s\n", damage->name);
 		damage->run(state);
-		mend_and_compare(damage->touched != NULL ? *damage->touched : 0);
+		mend_and_compare(damage->touched != NULL ? *damage->touched : 0, i % 6 != 0);
 	}
 }
 

@@ -111,7 +111,7 @@ static enum outcome try_apart(unsigned seed, const struct sealed *sealed)
 static void test_sweep(void **state)
 {
 	const char *seeds = getenv("REPAIR_SEEDS"), *first = getenv("REPAIR_SEED"); /* how many; the first one */
-	unsigned count = seeds != NULL ? (unsigned)strtoul(seeds, NULL, 10) : 60;
+	unsigned count = seeds != NULL ? (unsigned)strtoul(seeds, NULL, 10) : 40;
 	unsigned from = first != NULL ? (unsigned)strtoul(first, NULL, 10) : 1;
 	struct sealed *sealed = calloc(1, sizeof(*sealed));
 	struct image image;
