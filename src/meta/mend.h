@@ -20,7 +20,12 @@ void meta_mend_rescan(struct meta *meta);
 int meta_mend_groups(struct meta *meta, void (*told)(void *arg, uint64_t group), void *arg);
 
 /* One flipped bit in what lies under a checksum of ours is put back: the checksum says which. Before the scan. */
-int meta_mend_bits(struct meta *meta, void (*told)(void *arg, uint64_t ino, const char *what), void *arg);
+struct mend_bits_visitor {
+	void (*told)(void *arg, uint64_t ino, const char *what);
+	void (*step)(void *arg); /* for each inode */
+	void *arg;
+};
+int meta_mend_bits(struct meta *meta, const struct mend_bits_visitor *visitor);
 
 /* The state of the superblock becomes `state`. */
 int meta_mend_state(struct meta *meta, uint32_t state);

@@ -12,8 +12,7 @@
 
 struct bits {
 	struct meta *meta;
-	void (*told)(void *arg, uint64_t ino, const char *what);
-	void *arg;
+	const struct mend_bits_visitor *visitor;
 	const struct fmt_inode *inode; /* whose pages are read */
 	uint64_t ino; /* its number, by its place */
 	uint64_t pages_left; /* a map that goes in circles ends */
@@ -38,7 +37,7 @@ static bool mend(struct bits *bits, void *record, size_t size, size_t length, va
 		if (is_valid(bits, copy)) {
 			words[bit / 64] = copy[bit / 64];
 			pmemobj_persist(bits->meta->pop, &words[bit / 64], sizeof(*words));
-			bits->told(bits->arg, bits->ino, what);
+			bits->visitor->told(bits->visitor->arg, bits->ino, what);
 			return true;
 		}
 		copy[bit / 64] ^= 1ull << bit % 64;
@@ -115,7 +114,7 @@ static bool mend_name(struct bits *bits, struct fmt_names *page, unsigned unit)
 		if (name_valid(bits, &copy)) {
 			to[bit / 64] = from[bit / 64];
 			pmemobj_persist(bits->meta->pop, &to[bit / 64], sizeof(*to));
-			bits->told(bits->arg, bits->ino, "a name");
+			bits->visitor->told(bits->visitor->arg, bits->ino, "a name");
 			return true;
 		}
 		from[bit / 64] ^= 1ull << bit % 64;
@@ -193,7 +192,7 @@ static void mend_inode(struct bits *bits, struct fmt_inode *slot, uint64_t ino)
 		if (free_but_for_a_bit(slot)) {
 			slot->magic = 0;
 			pmemobj_persist(bits->meta->pop, &slot->magic, sizeof(slot->magic));
-			bits->told(bits->arg, ino, "a free slot");
+			bits->visitor->told(bits->visitor->arg, ino, "a free slot");
 		}
 		return;
 	}
@@ -211,18 +210,21 @@ static void mend_inode(struct bits *bits, struct fmt_inode *slot, uint64_t ino)
 	}
 }
 
-int meta_mend_bits(struct meta *meta, void (*told)(void *arg, uint64_t ino, const char *what), void *arg)
+int meta_mend_bits(struct meta *meta, const struct mend_bits_visitor *visitor)
 {
-	struct bits bits = {.meta = meta, .told = told, .arg = arg};
+	struct bits bits = {.meta = meta, .visitor = visitor};
 
 	for (uint64_t group = 0; group < meta->super->groups; group++) {
 		for (uint64_t frames = meta_group(meta, group)->inode_frames | 1; frames != 0; frames &= frames - 1) {
 			unsigned frame = (unsigned)__builtin_ctzll(frames);
 			struct fmt_inode *slots = meta_frame(meta, group, frame);
 
-			for (unsigned i = frame == 0 ? 1 : 0; i < FMT_FRAME_SLOTS; i++)
-				if (!fmt_inode_free(&slots[i]))
-					mend_inode(&bits, &slots[i], fmt_ino(group, frame, i));
+			for (unsigned i = frame == 0 ? 1 : 0; i < FMT_FRAME_SLOTS; i++) {
+				if (fmt_inode_free(&slots[i]))
+					continue;
+				visitor->step(visitor->arg);
+				mend_inode(&bits, &slots[i], fmt_ino(group, frame, i));
+			}
 		}
 	}
 	return 0;

@@ -114,14 +114,20 @@ static void tell_bit(void *arg, uint64_t ino, const char *what)
 	repair_say(arg, "I3", ino, "one flipped bit put back in %s", what);
 }
 
+static void step(void *arg)
+{
+	check_step(&((struct work *)arg)->check);
+}
+
 /* What the analysis believes without looking. */
 static int mend_first(struct work *work)
 {
+	const struct mend_bits_visitor bits = {.told = tell_bit, .step = step, .arg = work};
 	const uint32_t state = meta_super(work->meta)->state;
 	int error = meta_mend_groups(work->meta, tell_group, work);
 
 	if (error == 0)
-		error = meta_mend_bits(work->meta, tell_bit, work);
+		error = meta_mend_bits(work->meta, &bits);
 	if (error == 0 && state != FMT_STATE_CLEAN && state != FMT_STATE_MOUNTED) {
 		error = meta_mend_state(work->meta, FMT_STATE_MOUNTED);
 		repair_say(work, "I1", FMT_INO_NONE, "state of the pool set to not unmounted cleanly");

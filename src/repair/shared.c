@@ -24,6 +24,7 @@ struct shared {
 	size_t count, capacity;
 	size_t next;
 	uint64_t from;
+	uint64_t *end; /* by index of check.extent: where those up to it end at the latest */
 	bool none; /* a pin may hold blocks of which the ledger cannot tell: none is free for sure */
 };
 
@@ -73,6 +74,21 @@ static int find_used(struct shared *shared)
 	if (shared->count > 0)
 		qsort(shared->used, shared->count, sizeof(*shared->used), compare_runs);
 	return shared->none ? 0 : error;
+}
+
+static int find_ends(struct shared *shared)
+{
+	const struct check *check = &shared->work->check;
+	uint64_t end = 0;
+
+	shared->end = calloc(check->extents + 1, sizeof(*shared->end));
+	if (shared->end == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < check->extents; i++) {
+		end = max_u64(end, check->extent[i].phys + check->extent[i].length);
+		shared->end[i] = end;
+	}
+	return 0;
 }
 
 /* A free run of at most `wanted` blocks. False: none is left. */
@@ -188,7 +204,7 @@ static int copy_piece(struct shared *shared, const struct fmt_inode *inode, stru
 
 /* No owner: a hole. */
 static int drop_piece(struct work *work, const struct fmt_inode *inode, const struct meta_extent *piece,
-		      const char *why)
+		      const char *invariant, const char *why)
 {
 	struct meta_tx *tx;
 	int error = repair_begin(work, false, &tx);
@@ -197,14 +213,14 @@ static int drop_piece(struct work *work, const struct fmt_inode *inode, const st
 		return error;
 	error = repair_end(tx, take_out(tx, inode, piece));
 	if (error == 0)
-		repair_say(work, fmt_ino_is_identity(inode->ino) ? "I24" : "I8", inode->ino,
-			   "blocks %lu to %lu taken out: %s", piece->file_block, piece->file_block + piece->length - 1,
-			   why);
+		repair_say(work, invariant, inode->ino, "blocks %lu to %lu taken out: %s", piece->file_block,
+			   piece->file_block + piece->length - 1, why);
 	return error;
 }
 
 /* ---- Neither owner ---- */
 
+/* A file of root's in /lost+found with these blocks. */
 static int make_saved(struct work *work, struct meta_tx *tx, const struct meta_extent *piece, uint64_t found,
 		      uint64_t *ret_ino)
 {
@@ -245,6 +261,37 @@ static int save_piece(struct work *work, const struct fmt_inode *const owner[2],
 	return error;
 }
 
+/* The blocks are limbo's: a copy of the first of them leaves the file for one of root's. -ENOSPC. */
+static int save_copy(struct shared *shared, const struct fmt_inode *file, struct meta_extent *piece)
+{
+	struct work *work = shared->work;
+	struct meta_extent copy = *piece;
+	struct meta_tx *tx;
+	uint64_t found, ino = 0;
+	struct run run;
+	int error = repair_found_open(work, &found);
+
+	if (error == 0 && !take_free(shared, piece->length, &run))
+		error = -ENOSPC;
+	if (error == 0 && !piece->unwritten && copy_blocks(work, &run, piece->phys) != 0)
+		error = -ENOSPC;
+	if (error == 0)
+		error = repair_begin(work, true, &tx);
+	if (error != 0)
+		return error;
+	piece->length = copy.length = run.length;
+	copy.phys = run.phys;
+	error = take_out(tx, file, piece);
+	if (error == 0)
+		error = make_saved(work, tx, &copy, found, &ino);
+	error = repair_end(tx, error);
+	if (error == 0)
+		repair_say(work, "I24", file->ino,
+			   "file blocks %lu to %lu are a hole now: they are in limbo, a copy is in /lost+found/#%lu",
+			   piece->file_block, piece->file_block + piece->length - 1, ino);
+	return error;
+}
+
 /* Who may read the one may read the other. */
 static bool equally_open(const struct fmt_inode *one, const struct fmt_inode *other)
 {
@@ -264,10 +311,38 @@ static int part_from_pool(struct shared *shared, const struct fmt_inode *pool, c
 	if (error != 0)
 		return error;
 	if (pool->ino == FMT_INO_BAD)
-		return drop_piece(shared->work, file, &piece, "this memory is lost");
-	error = copy_piece(shared, file, &piece);
-	return error == -ENOSPC ? drop_piece(shared->work, file, &piece, "a pin may hold them, and no other is free")
-				: error;
+		return drop_piece(shared->work, file, &piece, "I24", "this memory is lost");
+	error = save_copy(shared, file, &piece);
+	return error == -ENOSPC
+		       ? drop_piece(shared->work, file, &piece, "I24", "a pin may hold them, and no other is free")
+		       : error;
+}
+
+/* All that have blocks of the run, for there may be more than two. */
+static bool all_equally_open(const struct shared *shared, const struct fmt_inode *one, const struct run *run)
+{
+	const struct check *check = &shared->work->check;
+	size_t i = 0;
+
+	for (size_t high = check->extents; i < high;) {
+		size_t middle = i + (high - i) / 2;
+
+		if (check->extent[middle].phys < run->phys + run->length)
+			i = middle + 1;
+		else
+			high = middle;
+	}
+	while (i-- > 0 && shared->end[i] > run->phys) {
+		const struct check_extent *extent = &check->extent[i];
+		const struct fmt_inode *other;
+
+		if (extent->phys + extent->length <= run->phys || extent->ino == one->ino)
+			continue;
+		if (fmt_ino_is_identity(extent->ino) || meta_inode_get(shared->work->meta, extent->ino, &other) != 0 ||
+		    !equally_open(one, other))
+			return false;
+	}
+	return true;
 }
 
 static int part_files(struct shared *shared, const struct fmt_inode *const owner[2], const struct run *run)
@@ -278,18 +353,18 @@ static int part_files(struct shared *shared, const struct fmt_inode *const owner
 
 	if (error != 0)
 		return error;
-	if (owner[0] == owner[1] || equally_open(owner[0], owner[1])) {
-		error = copy_piece(shared, owner[1], &piece[1]);
-		if (error != -ENOSPC)
-			return error;
-		if (owner[0] == owner[1])
-			return drop_piece(shared->work, owner[1], &piece[1],
-					  "they are elsewhere in it, and none is free");
-	}
+	/* If it is not the first's any more, the next analysis tells whose it is now. */
 	both = (struct run){piece[1].phys, piece[1].length};
 	error = find_piece(shared->work, owner[0], &both, &piece[0]);
 	if (error != 0)
 		return error;
+	if (all_equally_open(shared, owner[0], run)) {
+		error = copy_piece(shared, owner[1], &piece[1]);
+		if (error != -ENOSPC)
+			return error;
+	}
+	if (owner[0] == owner[1])
+		return drop_piece(shared->work, owner[1], &piece[1], "I8", "they are elsewhere in it too");
 	piece[1].file_block += piece[0].phys - piece[1].phys;
 	piece[1].phys = piece[0].phys;
 	piece[1].length = piece[0].length;
@@ -310,7 +385,8 @@ static int part(struct shared *shared, uint64_t one, uint64_t other, const struc
 		const struct fmt_inode *limbo = one == FMT_INO_LIMBO ? owner[0] : owner[1];
 
 		error = find_piece(shared->work, limbo, run, &piece);
-		return error != 0 ? error : drop_piece(shared->work, limbo, &piece, "they are among the lost ones");
+		return error != 0 ? error
+				  : drop_piece(shared->work, limbo, &piece, "I24", "they are among the lost ones");
 	}
 	if (fmt_ino_is_identity(one))
 		return part_from_pool(shared, owner[0], owner[1], run);
@@ -355,7 +431,10 @@ int repair_shared(struct work *work)
 		return 0;
 	error = find_used(&shared);
 	if (error == 0)
+		error = find_ends(&shared);
+	if (error == 0)
 		error = part_all(&shared);
 	free(shared.used);
+	free(shared.end);
 	return error;
 }

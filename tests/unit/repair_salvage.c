@@ -4,8 +4,6 @@
  */
 #include "repair_pool.h"
 
-#include "base/lock.h"
-
 /* Garbage that is the same each time. */
 static void scribble(void *address, size_t length)
 {
@@ -474,11 +472,29 @@ static void test_shared_by_two_users(void **state)
 	assert_int_equal(saved, 1);
 }
 
+/* A third owner: what the first two may both read could be his. */
+static void test_shared_by_three(void **state)
+{
+	struct meta *meta;
+
+	(void)state;
+	share_block();
+	meta = open_meta(pool.meta);
+	map_blocks(meta, pool.file, 20, fmt_phys(0, 100), 1, true);
+	meta_close(meta);
+	set_owner(pool.file, 1000);
+	mend();
+	assert_int_equal(check_copy(true)->report.errors, 0);
+	assert_int_equal(block_of(pool.tiny, 1), 0);
+	assert_int_equal(block_of(pool.many, 0), 0);
+	assert_int_equal(block_of(pool.file, 20), 0);
+}
+
 /* ---- What is refused, and what is only said ---- */
 
 static void test_super(void **state)
 {
-	struct image image = map_image(pool.meta), same;
+	struct image image = map_image(pool.meta);
 	const struct mending *mending;
 
 	(void)state;
@@ -489,7 +505,6 @@ static void test_super(void **state)
 		assert_non_null(strstr(mending->message, "--rescue"));
 		assert_int_equal(mending->actions, 0);
 	}
-	memset(&same, 0, sizeof(same));
 	unmap_image(&image);
 }
 
@@ -541,6 +556,7 @@ int main(void)
 		TEST(test_group),
 		TEST(test_shared_by_one_user),
 		TEST(test_shared_by_two_users),
+		TEST(test_shared_by_three),
 		TEST(test_super),
 		TEST(test_dry),
 	};
