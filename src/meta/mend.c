@@ -38,19 +38,19 @@ static int store(struct meta *meta, void *to, const void *bytes, size_t length)
 /* ---- Groups ---- */
 
 /*
- * True if the frame holds inodes: its slots are inodes or free, and one is an inode for sure. A page begins with a
- * magic of its own, so nothing that a user has stored behind it is ever taken for inodes.
+ * True if the frame holds inodes: one of its slots is an inode for sure. A page begins with a magic of its own, so what
+ * a user has stored behind it is not taken for inodes. If the first slot is damaged as well, two must be sure.
  */
 static bool holds_inodes(const struct meta *meta, uint64_t group, unsigned frame)
 {
 	const struct fmt_inode *slot = meta_frame(meta, group, frame);
-	bool sure = false;
+	unsigned sure = 0;
 
-	if (slot->magic != 0 && slot->magic != FMT_INODE_MAGIC)
+	if (slot->magic == FMT_NODE_MAGIC || slot->magic == FMT_NAMES_MAGIC || slot->magic == FMT_BLOB_MAGIC)
 		return false;
 	for (unsigned i = 0; i < FMT_FRAME_SLOTS; i++)
-		sure = sure || fmt_inode_valid(&slot[i], fmt_ino(group, frame, i));
-	return sure;
+		sure += fmt_inode_valid(&slot[i], fmt_ino(group, frame, i));
+	return sure > 1 || (sure == 1 && (slot->magic == 0 || slot->magic == FMT_INODE_MAGIC));
 }
 
 int meta_mend_groups(struct meta *meta, void (*told)(void *arg, uint64_t group), void *arg)

@@ -1,11 +1,17 @@
 /*
- * src/repair against random damage: up to three places in records that are in use become garbage. A repair ends with a
+ * src/repair against random damage: a few places in records that are in use become garbage. A repair ends with a
  * clean pool, in which all that it does not tell of is as it was; or it refuses and has changed nothing.
  */
 #include "check_sealed.h"
 #include "repair_pool.h"
 
-#define PLACES_MAX 3u
+/* REPAIR_PLACES: up to how many places; else 3. */
+static unsigned places_max(void)
+{
+	const char *places = getenv("REPAIR_PLACES");
+
+	return places != NULL ? (unsigned)strtoul(places, NULL, 10) : 3;
+}
 
 struct random {
 	uint64_t state;
@@ -51,7 +57,7 @@ static void damage(unsigned seed, const struct sealed *sealed, struct touched *r
 	struct tree sound = read_tree(pool.sound_meta, pool.sound_data);
 	struct random random = {.state = seed * 1000003ull};
 	struct image image = map_image(pool.meta);
-	unsigned places = 1 + (unsigned)next(&random, PLACES_MAX);
+	unsigned places = 1 + (unsigned)next(&random, places_max());
 	struct fmt_super super = *image.super;
 
 	/* The head of the first group is an object's of libpmemobj. */
