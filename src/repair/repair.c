@@ -195,6 +195,7 @@ static int mend_apart(void *arg, const struct check_options *options, struct che
 struct telling {
 	const struct check_options *options; /* the caller's */
 	uint64_t mended;
+	uint64_t untidy; /* notes of what a mount tidies up */
 	bool quiet;
 	bool notes; /* are told too */
 };
@@ -206,6 +207,8 @@ static void tell(void *arg, const struct check_problem *problem)
 	if (telling->quiet)
 		return;
 	telling->mended += problem->severity == CHECK_MENDED;
+	/* I24: a file has lost data; that stays. */
+	telling->untidy += problem->severity == CHECK_NOTE && strcmp(problem->invariant, "I24") != 0;
 	if (telling->options->problem != NULL && (telling->notes || problem->severity != CHECK_NOTE))
 		telling->options->problem(telling->options->arg, problem);
 }
@@ -296,7 +299,8 @@ static int recover(const struct repair_options *options, struct telling *telling
 	struct fs *fs;
 	int error;
 
-	if (report->errors != 0 || report->ledger_pins != 0 || report->notes == 0)
+	if (report->errors != 0 || report->ledger_pins != 0 ||
+	    telling->untidy + report->orphans + report->intents + report->ledger_void == 0)
 		return 0;
 	error = fs_open(&fs_options, &fs, message);
 	if (error != 0)
@@ -322,8 +326,9 @@ static int check_again(const struct repair_options *options, struct telling *tel
 int repair_pool(const struct repair_options *options, struct repair_result *ret_result, struct message *message)
 {
 	struct telling telling = {.options = &options->check, .notes = true};
+	const struct check_options mine = options_of(options, &telling);
 	struct repair_result result = {.mended = 0};
-	int error = check_pool(&options->check, &result.before, message);
+	int error = check_pool(&mine, &result.before, message);
 
 	if (error != 0)
 		return error;

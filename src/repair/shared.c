@@ -1,5 +1,5 @@
 /*
- * Blocks that belong to two (I8), or to a file and to limbo or the bad blocks (I24).
+ * Blocks that belong to two (I8), or to a file and to limbo (I24).
  *
  * What is in such a block is one owner's data, and it cannot be told whose. Who may read the one file may read the
  * other as well if owner, group, mode and ACLs are the same: then each gets a copy. Else it would show one user's data
@@ -62,6 +62,8 @@ static int find_used(struct shared *shared)
 
 	for (size_t i = 0; error == 0 && i < check->extents; i++)
 		error = use(shared, check->extent[i].phys, check->extent[i].length);
+	for (size_t i = 0; error == 0 && i < check->bads; i++)
+		error = use(shared, check->bad[i].phys, check->bad[i].length);
 	/* The last block of a part and the first of the next are headers. */
 	for (size_t i = 0; error == 0 && i < check->parts; i++) {
 		error = use(shared, fmt_phys((uint32_t)i, 0), 1);
@@ -301,18 +303,14 @@ static bool equally_open(const struct fmt_inode *one, const struct fmt_inode *ot
 
 /* ---- Deciding ---- */
 
-/* A file's blocks that are limbo's or lost. */
-static int part_from_pool(struct shared *shared, const struct fmt_inode *pool, const struct fmt_inode *file,
-			  const struct run *run)
+/* A file's blocks that are limbo's. */
+static int part_from_limbo(struct shared *shared, const struct fmt_inode *file, const struct run *run)
 {
 	struct meta_extent piece;
 	int error = find_piece(shared->work, file, run, &piece);
 
-	if (error != 0)
-		return error;
-	if (pool->ino == FMT_INO_BAD)
-		return drop_piece(shared->work, file, &piece, "I24", "this memory is lost");
-	error = save_copy(shared, file, &piece);
+	if (error == 0)
+		error = save_copy(shared, file, &piece);
 	return error == -ENOSPC
 		       ? drop_piece(shared->work, file, &piece, "I24", "a pin may hold them, and no other is free")
 		       : error;
@@ -374,25 +372,15 @@ static int part_files(struct shared *shared, const struct fmt_inode *const owner
 static int part(struct shared *shared, uint64_t one, uint64_t other, const struct run *run)
 {
 	const struct fmt_inode *owner[2];
-	struct meta_extent piece;
 	int error = meta_inode_get(shared->work->meta, one, &owner[0]);
 
 	if (error == 0)
 		error = meta_inode_get(shared->work->meta, other, &owner[1]);
 	if (error != 0)
 		return error;
-	if (fmt_ino_is_identity(one) && fmt_ino_is_identity(other)) {
-		const struct fmt_inode *limbo = one == FMT_INO_LIMBO ? owner[0] : owner[1];
-
-		error = find_piece(shared->work, limbo, run, &piece);
-		return error != 0 ? error
-				  : drop_piece(shared->work, limbo, &piece, "I24", "they are among the lost ones");
-	}
-	if (fmt_ino_is_identity(one))
-		return part_from_pool(shared, owner[0], owner[1], run);
-	if (fmt_ino_is_identity(other))
-		return part_from_pool(shared, owner[1], owner[0], run);
-	return part_files(shared, owner, run);
+	if (one == FMT_INO_LIMBO)
+		return part_from_limbo(shared, owner[1], run);
+	return other == FMT_INO_LIMBO ? part_from_limbo(shared, owner[0], run) : part_files(shared, owner, run);
 }
 
 /* What is shared by more than two, or in pieces, is met again by the next analysis. */

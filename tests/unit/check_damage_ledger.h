@@ -41,7 +41,8 @@ static inline void add_session(struct meta *meta, uint64_t id)
 }
 
 /* Of pool.file's first two blocks, unless `ino` and `phys` say otherwise. */
-static inline void add_pin(struct meta *meta, uint64_t id, uint64_t session, uint64_t ino, uint64_t phys, uint32_t length)
+static inline void add_pin(struct meta *meta, uint64_t id, uint64_t session, uint64_t ino, uint64_t phys,
+			   uint32_t length)
 {
 	struct meta_extent extent = {0, phys, length, false};
 	struct meta_pin pin = {
@@ -181,8 +182,8 @@ static inline void test_i25_session(void **state)
 }
 
 /* A pin as it would be in shard 0, session 8, pin 1. */
-static inline void write_pin(struct meta *meta, const struct fmt_ledger_pin *pin, const struct fmt_ledger_extent *extents,
-		      size_t count)
+static inline void write_pin(struct meta *meta, const struct fmt_ledger_pin *pin,
+			     const struct fmt_ledger_extent *extents, size_t count)
 {
 	char value[FMT_XATTR_INLINE_MAX];
 

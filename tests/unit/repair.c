@@ -80,11 +80,10 @@ static const struct damage damages[] = {
 	DAMAGE(i20_value, NULL),       DAMAGE(i22_orphan, NULL),    DAMAGE(i22_intent, NULL),
 	DAMAGE(i29_mode, NULL),	       DAMAGE(i29_place, NULL),	    DAMAGE(i29_form, NULL),
 	DAMAGE(i23_place, NULL),       DAMAGE(i23_unwritten, NULL), DAMAGE(i7_limbo, NULL),
-	DAMAGE(i24_limbo, &pool.file), DAMAGE(i24_bad, &pool.tiny), DAMAGE(i24_both, NULL),
-	DAMAGE(i25_name, NULL),	       DAMAGE(i25_session, NULL),   DAMAGE(i25_pin, NULL),
-	DAMAGE(i25_extents, NULL),     DAMAGE(i26_missing, NULL),   DAMAGE(i26_short, NULL),
-	DAMAGE(i28_other, NULL),       DAMAGE(i28_end, NULL),	    DAMAGE(i28_outside, NULL),
-	DAMAGE(i28_generation, NULL),
+	DAMAGE(i24_limbo, &pool.file), DAMAGE(i7_bad, NULL),	    DAMAGE(i25_name, NULL),
+	DAMAGE(i25_session, NULL),     DAMAGE(i25_pin, NULL),	    DAMAGE(i25_extents, NULL),
+	DAMAGE(i26_missing, NULL),     DAMAGE(i26_short, NULL),	    DAMAGE(i28_other, NULL),
+	DAMAGE(i28_end, NULL),	       DAMAGE(i28_outside, NULL),   DAMAGE(i28_generation, NULL),
 };
 
 static void test_each(void **state)
