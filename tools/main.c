@@ -22,7 +22,7 @@ static const char help_text[] =
 	"  pinfs stat  [--json] MOUNTPOINT\n"
 	"  pinfs pins  [--json] [PATH]\n"
 	"  pinfs pin   [OPTION]... FILE [OFFSET [LENGTH]]\n"
-	"  pinfs fsck  [--json] META\n"
+	"  pinfs fsck  [--repair] [--json] META\n"
 	"  pinfs fsck  --rescue META DIR\n"
 	"\n"
 	"META is the meta part of a pool: a file or a devdax node. It knows the pool's data parts.\n"

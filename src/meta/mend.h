@@ -21,7 +21,7 @@ int meta_mend_groups(struct meta *meta, void (*told)(void *arg, uint64_t group),
 
 /* One flipped bit in what lies under a checksum of ours is put back: the checksum says which. Before the scan. */
 struct mend_bits_visitor {
-	void (*told)(void *arg, uint64_t ino, const char *what);
+	void (*told)(void *arg, const char *invariant, uint64_t ino, const char *what);
 	void (*step)(void *arg); /* for each inode */
 	void *arg;
 };

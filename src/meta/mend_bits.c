@@ -24,7 +24,8 @@ struct bits {
 typedef bool valid(const struct bits *bits, const void *record);
 
 /* True if the record verifies, at last. Only the first `length` bytes are tried, of a record of `size`. */
-static bool mend(struct bits *bits, void *record, size_t size, size_t length, valid *is_valid, const char *what)
+static bool mend(struct bits *bits, void *record, size_t size, size_t length, valid *is_valid, const char *invariant,
+		 const char *what)
 {
 	uint64_t copy[FMT_BLOCK_SIZE / sizeof(uint64_t)];
 	uint64_t *words = record;
@@ -37,7 +38,7 @@ static bool mend(struct bits *bits, void *record, size_t size, size_t length, va
 		if (is_valid(bits, copy)) {
 			words[bit / 64] = copy[bit / 64];
 			pmemobj_persist(bits->meta->pop, &words[bit / 64], sizeof(*words));
-			bits->visitor->told(bits->visitor->arg, bits->ino, what);
+			bits->visitor->told(bits->visitor->arg, invariant, bits->ino, what);
 			return true;
 		}
 		copy[bit / 64] ^= 1ull << bit % 64;
@@ -93,7 +94,8 @@ static void mend_blobs(struct bits *bits, unsigned kind, uint64_t first)
 		struct fmt_blob *blob = page_of(bits, number);
 
 		bits->kind = kind;
-		if (blob == NULL || !mend(bits, blob, sizeof(*blob), sizeof(*blob), blob_valid, "a page of a value"))
+		if (blob == NULL || !mend(bits, blob, sizeof(*blob), sizeof(*blob), blob_valid,
+					  kind == FMT_KIND_SYMLINK ? "I19" : "I20", "a page of a value"))
 			return;
 		number = blob->next;
 	}
@@ -114,7 +116,7 @@ static bool mend_name(struct bits *bits, struct fmt_names *page, unsigned unit)
 		if (name_valid(bits, &copy)) {
 			to[bit / 64] = from[bit / 64];
 			pmemobj_persist(bits->meta->pop, &to[bit / 64], sizeof(*to));
-			bits->visitor->told(bits->visitor->arg, bits->ino, "a name");
+			bits->visitor->told(bits->visitor->arg, "I13", bits->ino, "a name");
 			return true;
 		}
 		from[bit / 64] ^= 1ull << bit % 64;
@@ -128,7 +130,7 @@ static void mend_names(struct bits *bits, const struct map *map, uint64_t number
 
 	bits->kind = map->kind;
 	bits->seed = map->seed;
-	if (page == NULL || !mend(bits, page, sizeof(*page), offsetof(struct fmt_names, unit), names_valid,
+	if (page == NULL || !mend(bits, page, sizeof(*page), offsetof(struct fmt_names, unit), names_valid, "I13",
 				  "the head of a page of names"))
 		return;
 	for (uint64_t left = page->start; left != 0; left &= left - 1) {
@@ -146,7 +148,8 @@ static void mend_node(struct bits *bits, const struct map *map, uint64_t number,
 static void mend_record(struct bits *bits, const struct map *map, const struct fmt_record *record, unsigned level)
 {
 	bits->seed = map->seed;
-	if (!mend(bits, (void *)(uintptr_t)record, sizeof(*record), sizeof(*record), record_valid, "a record of a map"))
+	if (!mend(bits, (void *)(uintptr_t)record, sizeof(*record), sizeof(*record), record_valid, "I5",
+		  "a record of a map"))
 		return;
 	if (level > 0)
 		mend_node(bits, map, record->value, level - 1);
@@ -160,7 +163,7 @@ static void mend_node(struct bits *bits, const struct map *map, uint64_t number,
 
 	bits->kind = map->kind;
 	bits->level = level;
-	if (node == NULL || !mend(bits, node, sizeof(*node), offsetof(struct fmt_node, record), node_valid,
+	if (node == NULL || !mend(bits, node, sizeof(*node), offsetof(struct fmt_node, record), node_valid, "I4",
 				  "the head of a node of a map"))
 		return;
 	for (unsigned i = 0; i < node->count; i++)
@@ -188,11 +191,11 @@ static void mend_inode(struct bits *bits, struct fmt_inode *slot, uint64_t ino)
 	bits->inode = slot;
 	bits->ino = ino;
 	bits->pages_left = bits->meta->super->groups * FMT_GROUP_FRAMES;
-	if (!mend(bits, slot, sizeof(*slot), sizeof(*slot), inode_valid, "the record of the inode")) {
+	if (!mend(bits, slot, sizeof(*slot), sizeof(*slot), inode_valid, "I3", "the record of the inode")) {
 		if (free_but_for_a_bit(slot)) {
 			slot->magic = 0;
 			pmemobj_persist(bits->meta->pop, &slot->magic, sizeof(slot->magic));
-			bits->visitor->told(bits->visitor->arg, ino, "a free slot");
+			bits->visitor->told(bits->visitor->arg, "I3", ino, "a free slot");
 		}
 		return;
 	}

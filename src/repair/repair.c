@@ -109,9 +109,9 @@ static void tell_group(void *arg, uint64_t group)
 	repair_say(arg, "I2", FMT_INO_NONE, "header of group %lu made anew from what its frames hold", group);
 }
 
-static void tell_bit(void *arg, uint64_t ino, const char *what)
+static void tell_bit(void *arg, const char *invariant, uint64_t ino, const char *what)
 {
-	repair_say(arg, "I3", ino, "one flipped bit put back in %s", what);
+	repair_say(arg, invariant, ino, "one flipped bit put back in %s", what);
 }
 
 static void step(void *arg)

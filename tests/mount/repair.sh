@@ -43,6 +43,12 @@ damaged() { # KIND COUNT [--no-manifest]
 	sha256sum "$META" "$DATA" >"$MT_CASE/sums"
 	fsck_status 4 --repair -n
 	grep -q 'would repair: I' "$MT_CASE/fsck"
+	fsck_status 4 --repair -n --json
+	python3 -c '
+import json, sys
+report = json.load(sys.stdin)
+assert report["dry_run"] and report["problems"] and report["repairs"] and not report["left"], report
+assert all(r["severity"] == "repaired" and r["invariant"][0] == "I" for r in report["repairs"])' <"$MT_CASE/fsck"
 	sha256sum --quiet -c "$MT_CASE/sums"
 	fsck_status 1 --repair
 	grep -q 'repaired: I' "$MT_CASE/fsck"
