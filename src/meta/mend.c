@@ -3,6 +3,7 @@
 #include "meta/pool.h"
 
 #include <errno.h>
+#include <string.h>
 
 void meta_mend_rescan(struct meta *meta)
 {

@@ -8,6 +8,7 @@
 #include "meta/mend.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 struct bits {

@@ -3,6 +3,8 @@
 #include "meta/mend.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 struct reading {

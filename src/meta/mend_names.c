@@ -4,6 +4,8 @@
 #include "meta/names.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static struct map map_of(struct meta *meta, const struct fmt_inode *inode, bool xattrs)

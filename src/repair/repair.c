@@ -159,12 +159,6 @@ static int mend_pool(struct work *work, struct check_report *ret_report, struct 
 
 	if (error != 0)
 		return error;
-	if (meta_must_be_read_only(work->meta)) {
-		message_set(message, "%s: has features of a newer pinfs that forbid changes: repair it with that",
-			    work->options->meta_path);
-		meta_close(work->meta);
-		return -EPROTONOSUPPORT;
-	}
 	work->steps = PATH_STEPS_MAX;
 	work->check = (struct check){.options = work->options, .meta = work->meta};
 	check_phase(&work->check, "repair");
