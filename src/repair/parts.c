@@ -45,6 +45,26 @@ static bool search_part(struct work *work, uint32_t number, const char *recorded
 	return found;
 }
 
+bool repair_part_vouched(struct work *work, const struct fmt_name *name)
+{
+	const unsigned char *value = name->bytes + name->name_length;
+	struct fmt_part_record record;
+	struct meta_part part;
+	char path[sizeof(part.path)], text[16];
+
+	if (name->type != FMT_XATTR_INLINE || name->value_length <= sizeof(record))
+		return false;
+	memcpy(&record, value, sizeof(record));
+	if (record.path_length != name->value_length - sizeof(record) || record.path_length >= sizeof(path))
+		return false;
+	memcpy(path, value + sizeof(record), record.path_length);
+	path[record.path_length] = '\0';
+	(void)snprintf(text, sizeof(text), "part.%u", record.number);
+	return strlen(text) == name->name_length && memcmp(text, name->bytes, name->name_length) == 0 &&
+	       is_part(work, path, record.number, &part) && part.blocks == record.blocks &&
+	       memcmp(part.uuid, record.part_uuid, sizeof(part.uuid)) == 0;
+}
+
 static int mend_record(struct work *work, uint32_t number, const char *recorded)
 {
 	struct meta_part part;

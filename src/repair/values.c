@@ -29,7 +29,10 @@ static bool equal_before(const struct mend_names *names, size_t i)
 	return false;
 }
 
-/* Loose names may be of values of old: a permission that was taken back must not come again. */
+/*
+ * Loose names may be of values of old: a permission that was taken back must not come again. Where a part is, the part
+ * confirms.
+ */
 static size_t judge_xattrs(struct work *work, const struct fmt_inode *inode, struct mend_names *names, bool *ret_acl)
 {
 	size_t dropped = 0;
@@ -39,7 +42,7 @@ static size_t judge_xattrs(struct work *work, const struct fmt_inode *inode, str
 		struct mend_name *name = &names->name[i];
 
 		if (name->leaf == MEND_LOOSE) {
-			name->drop = true;
+			name->drop = inode->ino != FMT_INO_PARTS || !repair_part_vouched(work, name->media);
 			continue;
 		}
 		if (meta_mend_value_sound(work->meta, inode, name->media) && !equal_before(names, i))

@@ -95,6 +95,8 @@ int repair_ledger(struct work *work);
 /* parts.c: I21, I12. */
 int repair_parts(struct work *work);
 int repair_tails(struct work *work);
+/* True if what a loose name records of a part is confirmed by the header of that part. */
+bool repair_part_vouched(struct work *work, const struct fmt_name *name);
 /* The part, opened for writing; NULL: it cannot be, or this is dry. */
 struct region_part *repair_part(struct work *work, uint32_t number);
 

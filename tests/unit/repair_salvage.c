@@ -267,6 +267,33 @@ static void test_inode_parts(void **state)
 	meta_close(meta);
 }
 
+/* Where the part is, is read from what is left, and confirmed by its header. */
+static void test_names_of_parts(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+	struct meta_part part;
+	struct repair_options options = {.check = {.meta_path = pool.meta, .skip_probe = true, .in_process = true}};
+	struct repair_result result;
+	struct message message = {{0}};
+	const struct fmt_inode *parts;
+	struct image image;
+
+	(void)state;
+	assert_int_equal(meta_part_set_path(meta, 0, pool.data), 0);
+	meta_close(meta);
+	image = map_image(pool.meta);
+	parts = image_inode(&image, FMT_INO_PARTS);
+	scribble(image_names(&image, &parts->xattrs, parts->xattr_record), 128);
+	unmap_image(&image);
+	assert_int_equal(repair_pool(&options, &result, &message), 0);
+	assert_true(result.mended > 0);
+	assert_int_equal(result.after.errors, 0);
+	meta = open_meta(pool.meta);
+	assert_int_equal(meta_part_get(meta, 0, &part), 0);
+	assert_string_equal(part.path, pool.data);
+	meta_close(meta);
+}
+
 static void test_inode_pool(void **state)
 {
 	(void)state;
@@ -547,6 +574,7 @@ int main(void)
 		TEST(test_inode_directory),
 		TEST(test_inode_root),
 		TEST(test_inode_parts),
+		TEST(test_names_of_parts),
 		TEST(test_inode_pool),
 		TEST(test_inode_others),
 		TEST(test_names_head),
