@@ -1,13 +1,14 @@
 """Damages a pool that nobody has open. damage.py META names|inodes|nodes COUNT
 
-Overwrites with garbage, in COUNT places, evenly over the pool: names: heads of pages of names; inodes: owner and times in inode
-records; nodes: heads of map nodes. Prints how many there were.
+Overwrites with garbage, in COUNT places, evenly over the pool: names: heads of pages of directory entries; inodes: owner
+and times in inode records; nodes: heads of map nodes. Prints how many there were.
 """
 import mmap
 import random
 import sys
 
 KINDS = {'names': (b'Pnam', 4096, 4, 120), 'inodes': (b'Pino', 256, 64, 40), 'nodes': (b'Pnod', 4096, 4, 56)}
+ENTRIES = 2  # the kind of a page of names
 
 
 def main():
@@ -18,7 +19,8 @@ def main():
         at = pool.find(magic)
         while at >= 0:
             # Pages and slots lie at multiples of 64 from each other; 16 bytes of an arena's object come before.
-            places.append(at)
+            if sys.argv[2] != 'names' or pool[at + 20] == ENTRIES:
+                places.append(at)
             at = pool.find(magic, at + step)
         count = min(int(sys.argv[3]), len(places))
         for i in range(count):
