@@ -15,7 +15,6 @@
 /* The kernel's dirty pages are waited for this long; a second signal cuts it short. */
 #define SYNC_STEPS 1500
 #define SYNC_STEP_MS 20
-#define STOP_STEP_MS 20
 
 static void set_of_signals(sigset_t *ret_set)
 {
@@ -25,21 +24,12 @@ static void set_of_signals(sigset_t *ret_set)
 	sigaddset(ret_set, SIGHUP);
 }
 
-/* SIGUSR1 only interrupts the wait in front_serve(), so that it looks whether it shall stop. */
-static void wake(int number)
-{
-	(void)number;
-}
-
 int daemon_signals_block(void)
 {
-	struct sigaction action = {.sa_handler = wake};
+	const struct sigaction action = {.sa_handler = SIG_IGN};
 	sigset_t set;
 	int error;
 
-	if (sigaction(SIGUSR1, &action, NULL) != 0)
-		return -errno;
-	action.sa_handler = SIG_IGN;
 	if (sigaction(SIGPIPE, &action, NULL) != 0)
 		return -errno;
 	set_of_signals(&set);
@@ -170,22 +160,16 @@ void daemon_signals_drain(struct daemon_signals *signals)
 
 static void unmount(struct daemon_signals *signals, int number)
 {
-	const struct timespec step = {.tv_nsec = STOP_STEP_MS * 1000000L};
-
 	log_info("%s: unmounting: %s", signals->mountpoint, strsignal(number));
 	drain_interruptibly(signals);
 	sync_mount(signals->front, signals->mountpoint);
-	/* Repeated, because a signal that comes just before the loop's wait would not interrupt it. */
-	while (!atomic_load(&signals->served)) {
-		front_stop(signals->front);
-		(void)pthread_kill(signals->server, SIGUSR1);
-		(void)nanosleep(&step, NULL);
-	}
+	front_stop(signals->front);
 }
 
 static void *wait_for_signals(void *arg)
 {
 	struct daemon_signals *signals = arg;
+	bool stopped = false;
 	sigset_t set;
 	int number;
 
@@ -195,10 +179,11 @@ static void *wait_for_signals(void *arg)
 		(void)sigwait(&set, &number);
 		if (atomic_load(&signals->ended))
 			break;
-		if (atomic_load(&signals->served))
+		if (stopped || atomic_load(&signals->served))
 			fs_pins_drain_end(signals->fs);
 		else
 			unmount(signals, number);
+		stopped = true;
 	}
 	return NULL;
 }
@@ -208,7 +193,6 @@ int daemon_signals_start(struct daemon_signals *signals, struct fs *fs, struct f
 	signals->fs = fs;
 	signals->front = front;
 	signals->mountpoint = mountpoint;
-	signals->server = pthread_self();
 	atomic_init(&signals->served, false);
 	atomic_init(&signals->drained, false);
 	atomic_init(&signals->ended, false);

@@ -19,7 +19,6 @@ struct daemon_signals {
 	struct fs *fs;
 	struct front *front;
 	const char *mountpoint;
-	pthread_t server; /* the thread that calls front_serve(): the one that called daemon_signals_start() */
 	pthread_t thread;
 	atomic_bool served; /* front_serve() has returned */
 	pthread_mutex_t draining; /* held while pins are waited for */

@@ -6,36 +6,28 @@
 
 #include "base/arith.h"
 
+#include <linux/fuse.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Names that came after libfuse 3.14: 0 stands for what no kernel can be asked for. */
+/* Names that came after libfuse 3.14: 0 stands for what no kernel can be asked for by it. */
 #ifndef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 #define FUSE_CAP_DIRECT_IO_ALLOW_MMAP 0
 #endif
 #ifndef FUSE_CAP_SETXATTR_EXT
 #define FUSE_CAP_SETXATTR_EXT 0
 #endif
-/* Before 3.18.3 it does not tell which writes are meant. The version that runs may be another than that of the build.
- */
+/* Before 3.18.3 libfuse does not tell which writes are meant. The version that runs may be another than that of the
+ * build. */
 #define RELAYS_KILLPRIV 31803u
-#if FUSE_VERSION > FUSE_MAKE_VERSION(3, 18) || (FUSE_VERSION == FUSE_MAKE_VERSION(3, 18) && FUSE_HOTFIX_VERSION >= 3)
+#if FRONT_LIBFUSE_RELAYS_KILLPRIV
 #define KILLPRIV FUSE_CAP_HANDLE_KILLPRIV_V2
-
-bool front_kill_asked(const struct fuse_file_info *fi)
-{
-	return fi->kill_suidgid;
-}
 #else
 #define KILLPRIV 0
-
-bool front_kill_asked(const struct fuse_file_info *fi)
-{
-	(void)fi;
-	return true;
-}
 #endif
+/* Came after Debian 12's linux/fuse.h, in kernel 6.6. */
+#define DIRECT_IO_ALLOW_MMAP (1ull << 36)
 
 static bool relays_killpriv(void)
 {
@@ -68,6 +60,7 @@ static bool written_back(const struct front *front)
 
 struct cap {
 	uint64_t flag; /* FUSE_CAP_*; 0: this libfuse does not know it */
+	uint64_t kernel_flag; /* the same in linux/fuse.h, to be asked for past libfuse (channel.c); 0: never */
 	bool (*wanted)(const struct front *front); /* NULL: always */
 	size_t granted; /* offset of a bool in struct front that tells; 0: nobody needs to know */
 	const char *without; /* how it is without, for people; NULL: not worth a word */
@@ -76,24 +69,26 @@ struct cap {
 
 /* A row each: add yours at the end. */
 static const struct cap caps[] = {
-	{FUSE_CAP_ASYNC_READ, NULL, 0, NULL},
-	{FUSE_CAP_READDIRPLUS, NULL, 0, NULL},
-	{FUSE_CAP_READDIRPLUS_AUTO, NULL, 0, NULL},
-	{FUSE_CAP_PARALLEL_DIROPS, NULL, 0, NULL},
-	{FUSE_CAP_CACHE_SYMLINKS, cached, 0, NULL},
-	{FUSE_CAP_EXPORT_SUPPORT, NULL, 0, NULL},
-	{FUSE_CAP_EXPLICIT_INVAL_DATA, NULL, 0, NULL},
-	{FUSE_CAP_ASYNC_DIO, uncached, 0, NULL},
-	{FUSE_CAP_WRITEBACK_CACHE, written_back, GRANTED(writeback), "cache=auto is used"},
-	{FUSE_CAP_NO_OPEN_SUPPORT, opens_freely, GRANTED(no_open), NULL},
-	{FUSE_CAP_NO_OPENDIR_SUPPORT, cached, GRANTED(no_opendir), NULL},
-	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, uncached, GRANTED(shared_mmap), "no shared mmap(2) with cache=none"},
-	{KILLPRIV, uncached, GRANTED(killpriv), NULL},
-	{KILLPRIV, cached, GRANTED(killpriv), "each write through the kernel's cache costs a second request"},
-	{FUSE_CAP_SETXATTR_EXT, NULL, GRANTED(setxattr_ext), NULL},
-	{FUSE_CAP_POSIX_ACL, NULL, GRANTED(acl), "no POSIX ACLs"},
-	{FUSE_CAP_DONT_MASK, NULL, 0, NULL},
-	{FUSE_CAP_IOCTL_DIR, NULL, 0, NULL},
+	{FUSE_CAP_ASYNC_READ, 0, NULL, 0, NULL},
+	{FUSE_CAP_READDIRPLUS, 0, NULL, 0, NULL},
+	{FUSE_CAP_READDIRPLUS_AUTO, 0, NULL, 0, NULL},
+	{FUSE_CAP_PARALLEL_DIROPS, 0, NULL, 0, NULL},
+	{FUSE_CAP_CACHE_SYMLINKS, 0, cached, 0, NULL},
+	{FUSE_CAP_EXPORT_SUPPORT, 0, NULL, 0, NULL},
+	{FUSE_CAP_EXPLICIT_INVAL_DATA, 0, NULL, 0, NULL},
+	{FUSE_CAP_ASYNC_DIO, 0, uncached, 0, NULL},
+	{FUSE_CAP_WRITEBACK_CACHE, 0, written_back, GRANTED(writeback), "cache=auto is used"},
+	{FUSE_CAP_NO_OPEN_SUPPORT, 0, opens_freely, GRANTED(no_open), NULL},
+	{FUSE_CAP_NO_OPENDIR_SUPPORT, 0, cached, GRANTED(no_opendir), NULL},
+	{FUSE_CAP_DIRECT_IO_ALLOW_MMAP, DIRECT_IO_ALLOW_MMAP, uncached, GRANTED(shared_mmap),
+	 "no shared mmap(2) with cache=none"},
+	{KILLPRIV, FUSE_HANDLE_KILLPRIV_V2, uncached, GRANTED(killpriv), NULL},
+	{KILLPRIV, FUSE_HANDLE_KILLPRIV_V2, cached, GRANTED(killpriv),
+	 "each write through the kernel's cache costs a second request"},
+	{FUSE_CAP_SETXATTR_EXT, 0, NULL, GRANTED(setxattr_ext), NULL},
+	{FUSE_CAP_POSIX_ACL, 0, NULL, GRANTED(acl), "no POSIX ACLs"},
+	{FUSE_CAP_DONT_MASK, 0, NULL, 0, NULL},
+	{FUSE_CAP_IOCTL_DIR, 0, NULL, 0, NULL},
 };
 
 /*
@@ -132,13 +127,6 @@ static void refuse(struct fuse_conn_info *conn, uint64_t flag)
 }
 #endif
 
-/* One line for all that somebody does not know, and what to do about it. */
-static void report_missing(const struct front *front, const char *who, const char *what, const char *advice)
-{
-	if (what[0] != '\0')
-		log_info("%s: %s: %s: %s", front->mountpoint, who, what, advice);
-}
-
 static void add_missing(char *text, size_t size, const char *without)
 {
 	size_t length = strlen(text);
@@ -146,10 +134,26 @@ static void add_missing(char *text, size_t size, const char *without)
 	snprintf(text + length, size - length, "%s%s", length > 0 ? "; " : "", without);
 }
 
-/* By the libfuse that runs. */
-static bool is_known(const struct cap *cap)
+/* By the libfuse that runs, or past it. */
+static bool is_known(const struct front *front, const struct cap *cap)
 {
+	if (cap->kernel_flag != 0 && front->channel.open)
+		return true;
 	return cap->flag != 0 && (cap->flag != KILLPRIV || relays_killpriv());
+}
+
+static bool agree(struct front *front, struct fuse_conn_info *conn, const struct cap *cap)
+{
+	if (cap->kernel_flag != 0 && front->channel.open)
+		return front_channel_ask(front, cap->kernel_flag);
+	return is_known(front, cap) && ask(conn, cap->flag);
+}
+
+/* One line for all that somebody does not know, and what to do about it. */
+static void report_missing(const struct front *front, const char *who, const char *what, const char *advice)
+{
+	if (what[0] != '\0')
+		log_info("%s: %s: %s: %s", front->mountpoint, who, what, advice);
 }
 
 void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
@@ -165,11 +169,11 @@ void front_caps_agree(struct front *front, struct fuse_conn_info *conn)
 
 		if (cap->wanted != NULL && !cap->wanted(front))
 			continue;
-		granted = is_known(cap) && ask(conn, cap->flag);
+		granted = agree(front, conn, cap);
 		if (granted && cap->granted != 0)
 			*(bool *)((char *)front + cap->granted) = true;
 		if (!granted && cap->without != NULL)
-			add_missing(!is_known(cap) ? library : kernel, sizeof(library), cap->without);
+			add_missing(is_known(front, cap) ? kernel : library, sizeof(library), cap->without);
 	}
 	snprintf(name, sizeof(name), "without a newer libfuse (this is %s)", fuse_pkgversion());
 	report_missing(front, name, library, "build pinfs with libfuse 3.18.3 or newer (tools/fuse3)");

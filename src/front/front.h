@@ -38,10 +38,7 @@ int front_set_client_socket(struct front *front, const char *path);
 int front_mount(struct front *front, const char *mountpoint);
 /* Answers requests, with several threads, until the mount is gone (0) or front_stop() (0); else -errno. */
 int front_serve(struct front *front);
-/*
- * Asks front_serve() to return. It looks only when something wakes it: a signal delivered to the serving thread, whose
- * handler was installed without SA_RESTART, does (src/daemon/signals.c repeats it).
- */
+/* Has front_serve() return, once what is being answered is answered; also if it has not begun yet. */
 void front_stop(struct front *front);
 /*
  * Has the kernel write back all that it holds dirty, while front_serve() runs. Returns at once; done when

@@ -54,7 +54,7 @@ unsigned front_write_drops(struct front *front, fuse_req_t req, const struct fus
 	const bool direct = front->cache == FRONT_CACHE_NONE || fi->fh == FRONT_FH_PAST_CACHE;
 	unsigned which = direct ? FS_DROP_CAPABILITY : 0;
 
-	if (front->killpriv ? front_kill_asked(fi) : fuse_req_ctx(req)->uid != 0)
+	if (front->killpriv ? front_kill_asked(front, fi) : fuse_req_ctx(req)->uid != 0)
 		which |= FS_DROP_MODE;
 	return which;
 }

@@ -8,6 +8,7 @@ void front_begin(struct front_request *request, fuse_req_t req, enum front_op op
 	request->front = fuse_req_userdata(req);
 	request->op = op;
 	request->start = front_now_ns();
+	front_stats_begin(&request->front->stats, op);
 }
 
 static void answered(const struct front_request *request, int error)

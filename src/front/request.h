@@ -31,6 +31,15 @@
  */
 #define FRONT_ATTR_WRITEBACK 1.0
 
+/* Whether it hands on all that FUSE_CAP_HANDLE_KILLPRIV_V2 needs. FUSE_VERSION has no patch level. */
+#if FUSE_VERSION > FUSE_MAKE_VERSION(3, 18)
+#define FRONT_LIBFUSE_RELAYS_KILLPRIV 1
+#elif FUSE_VERSION == FUSE_MAKE_VERSION(3, 18)
+#define FRONT_LIBFUSE_RELAYS_KILLPRIV (FUSE_HOTFIX_VERSION >= 3)
+#else
+#define FRONT_LIBFUSE_RELAYS_KILLPRIV 0
+#endif
+
 /* Readahead, write-back and asynchronous direct requests that the kernel keeps under way at a time. */
 #define FRONT_BACKGROUND_MAX 64
 
@@ -61,6 +70,30 @@ struct front_cleaner {
 	void *then_arg;
 };
 
+/* loop.c: the threads that serve. */
+struct front_loop {
+	pthread_mutex_t lock; /* leaf; protects all below */
+	pthread_cond_t wake; /* a spare thread shall read, or it is the end */
+	pthread_cond_t end;
+	SLIST_HEAD(, front_worker) workers;
+	unsigned threads, threads_max;
+	unsigned reading; /* of them, those that wait for a request, or are about to */
+	unsigned spare; /* of them, those that wait until they are needed */
+	unsigned wanted; /* so many may be reading */
+	unsigned taken, left; /* requests in this window; the least that were left reading when one was taken */
+	bool begun; /* the first request was taken: INIT, until whose answer the kernel sends no other */
+	bool ending;
+	int error; /* why; 0: as wanted */
+};
+
+/* channel.c: what is added to libfuse's answer to INIT. */
+struct front_channel {
+	bool open;
+	uint64_t init; /* the request's number */
+	uint64_t offered; /* by the kernel: FUSE_* of linux/fuse.h */
+	uint64_t asked;
+};
+
 struct front {
 	struct fs *fs;
 	struct fuse_session *session;
@@ -79,6 +112,8 @@ struct front {
 	atomic_uint parked_background; /* of the kernel's background requests */
 	struct front_upcalls upcalls;
 	struct front_cleaner cleaner;
+	struct front_loop loop;
+	struct front_channel channel;
 	bool stuck; /* a thread that asks the kernel could not be joined: what it uses stays */
 	char *client_socket; /* pinfs.socket; NULL: no clients are served */
 	struct front_stats stats;
@@ -223,10 +258,21 @@ void front_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t siz
 void front_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void front_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
+/* loop.c: until front_loop_stop(), which may be called before, or the end of the mount (0), or an error. */
+int front_loop_init(struct front_loop *loop);
+void front_loop_fini(struct front_loop *loop);
+int front_loop_run(struct front *front);
+void front_loop_stop(struct front_loop *loop);
+
+/* channel.c. After the mount, before any request is read. */
+int front_channel_open(struct front *front);
+/* During init: a FUSE_* flag of linux/fuse.h. False: the kernel does not offer it. */
+bool front_channel_ask(struct front *front, uint64_t flag);
+/* With front->killpriv, of the WRITE that this thread has taken: its writer may not keep setuid and setgid. */
+bool front_kill_asked(const struct front *front, const struct fuse_file_info *fi);
+
 /* caps.c: asks the kernel for what this front wants, and remembers what it got. */
 void front_caps_agree(struct front *front, struct fuse_conn_info *conn);
-/* With front->killpriv: that the writer may not keep setuid and setgid. */
-bool front_kill_asked(const struct fuse_file_info *fi);
 /* True if the kernel may hold pages of files. */
 static inline bool front_has_pages(const struct front *front)
 {

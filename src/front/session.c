@@ -1,17 +1,11 @@
 /* The session with the kernel: what is agreed at its start, the mount, the threads that serve it. */
 #include "front/request.h"
 
-#include "base/arith.h"
-
 #include <errno.h>
 #include <fuse_opt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
-
-/* Enough that some can wait for a lock or for the media while others answer; idle ones are kept. */
-#define THREADS_MIN 16
 
 #define WRITE_MAX (1u << 20)
 
@@ -97,6 +91,7 @@ int front_open(struct fs *fs, const struct front_options *options, struct front 
 		fuse_session_destroy(front->session);
 		goto out;
 	}
+	front_loop_init(&front->loop);
 	fs_set_kernel(fs, &(struct fs_kernel){.arg = front, .invalidate = front_invalidate});
 	*ret_front = front;
 	front = NULL;
@@ -110,28 +105,18 @@ int front_mount(struct front *front, const char *mountpoint)
 {
 	errno = 0;
 	if (fuse_session_mount(front->session, mountpoint) == 0)
-		return 0;
+		return front_channel_open(front);
 	return errno > 0 ? -errno : -EIO;
 }
 
 int front_serve(struct front *front)
 {
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int result;
-
-	if (config == NULL)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, (unsigned)max_u64(THREADS_MIN, 2 * (uint64_t)get_nprocs()));
-	result = fuse_session_loop_mt(front->session, config);
-	fuse_loop_cfg_destroy(config);
-	/* Positive: a signal number, as fuse_session_exit() does not give one; negative: -errno. */
-	return result < 0 ? result : 0;
+	return front_loop_run(front);
 }
 
 void front_stop(struct front *front)
 {
-	fuse_session_exit(front->session);
+	front_loop_stop(&front->loop);
 }
 
 void front_unmount(struct front *front)
@@ -155,6 +140,7 @@ void front_close(struct front *front)
 		return;
 	fuse_session_destroy(front->session);
 	front_upcalls_fini(&front->upcalls);
+	front_loop_fini(&front->loop);
 	free(front->client_socket);
 	free(front);
 }

@@ -78,11 +78,15 @@ static void add(_Atomic uint64_t *number, uint64_t value)
 	atomic_fetch_add_explicit(number, value, memory_order_relaxed);
 }
 
+void front_stats_begin(struct front_stats *stats, enum front_op op)
+{
+	add(&stats->counter[op].count, 1);
+}
+
 void front_stats_record(struct front_stats *stats, enum front_op op, uint64_t ns, int error)
 {
 	struct front_counter *counter = &stats->counter[op];
 
-	add(&counter->count, 1);
 	add(&counter->total_ns, ns);
 	add(&counter->bucket[bucket_of(ns)], 1);
 	if (is_failure(error))

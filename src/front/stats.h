@@ -46,7 +46,7 @@ enum front_op {
 
 /* Of one operation; on cache lines of its own, so that operations do not slow each other down. */
 struct front_counter {
-	_Alignas(64) _Atomic uint64_t count;
+	_Alignas(64) _Atomic uint64_t count; /* begun */
 	_Atomic uint64_t errors; /* answered with an error other than that a name or an attribute is not there */
 	_Atomic uint64_t bytes; /* read, written, copied */
 	_Atomic uint64_t total_ns;
@@ -59,6 +59,8 @@ struct front_stats {
 
 const char *front_op_name(enum front_op op);
 uint64_t front_now_ns(void);
+/* Counts it: what a caller has an answer to has been counted. */
+void front_stats_begin(struct front_stats *stats, enum front_op op);
 /* One operation was answered with `error` (0 or -errno); ns from request to reply. */
 void front_stats_record(struct front_stats *stats, enum front_op op, uint64_t ns, int error);
 void front_stats_bytes(struct front_stats *stats, enum front_op op, uint64_t bytes);
