@@ -137,6 +137,7 @@ static int open_front(struct instance *instance, struct message *message)
 		.source = instance->meta_path,
 		.mountpoint = instance->mountpoint,
 		.cache = daemon_cache(options),
+		.transport = options->transport,
 	};
 	int error;
 

@@ -39,6 +39,17 @@ static int apply_cache(struct daemon_options *options, const struct word *word, 
 	return refuse(word, "auto, none or writeback", message);
 }
 
+static int apply_transport(struct daemon_options *options, const struct word *word, struct message *message)
+{
+	for (enum front_transport transport = FRONT_TRANSPORT_AUTO; transport <= FRONT_TRANSPORT_URING; transport++) {
+		if (strcmp(word->value, front_transport_name(transport)) == 0) {
+			options->transport = transport;
+			return 0;
+		}
+	}
+	return refuse(word, "auto, dev or uring", message);
+}
+
 static int apply_break_timeout(struct daemon_options *options, const struct word *word, struct message *message)
 {
 	if (daemon_parse_seconds(word->value, &options->break_timeout_ms) != 0)
@@ -282,6 +293,7 @@ static const struct option_rule {
 } option_rules[] = {
 	/* Our own. */
 	{"cache", VALUE, apply_cache},
+	{"transport", VALUE, apply_transport},
 	{"break_timeout", VALUE, apply_break_timeout},
 	{"break_policy", VALUE, apply_break_policy},
 	{"pin_access", VALUE, apply_pin_access},

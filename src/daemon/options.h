@@ -31,6 +31,7 @@ enum daemon_atime {
 
 struct daemon_options {
 	enum front_cache cache;
+	enum front_transport transport;
 	bool read_only;
 	bool inode_flags; /* immutable and append-only are honoured: each open is asked for */
 	bool remount; /* changes a mount that is there */

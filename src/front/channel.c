@@ -5,9 +5,11 @@
  *   INIT     is answered with what this libfuse cannot ask the kernel for (front_channel_ask), and
  *   WRITE    tells whether the writer may keep setuid and setgid (front_kill_asked).
  *
- * libfuse 3.18.3 needs none of it, and is built without such functions.
+ * And it is how libfuse answers what came by io_uring (uring.c). libfuse 3.18.3 needs nothing else of it, and may have
+ * been built without such functions.
  */
 #include "front/request.h"
+#include "front/uring.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -33,7 +35,7 @@ static void look_at_init(struct front_channel *channel, const struct fuse_in_hea
 	channel->offered = flags_of(init.flags, init.flags2);
 }
 
-static void look(struct front *front, const void *message, size_t length)
+void front_channel_look(struct front *front, const void *message, size_t length)
 {
 	const struct fuse_in_header *header = message;
 	const struct fuse_write_in *write_in = (const void *)(header + 1);
@@ -49,16 +51,18 @@ static ssize_t channel_read(int fd, void *message, size_t capacity, void *userda
 	ssize_t length = read(fd, message, capacity);
 
 	if (length >= (ssize_t)sizeof(struct fuse_in_header))
-		look(userdata, message, (size_t)length);
+		front_channel_look(userdata, message, (size_t)length);
 	return length;
 }
 
 /* The answer to INIT, with what is asked for besides. An old kernel's is shorter, and lacks nothing that counts here.
  */
-static ssize_t write_init(int fd, const struct front_channel *channel, struct iovec *iov, int count)
+static ssize_t write_init(int fd, struct front *front, struct iovec *iov, int count)
 {
+	const struct front_channel *channel = &front->channel;
 	struct fuse_init_out init;
 	struct iovec with[2];
+	ssize_t result;
 
 	if (count != 2 || iov[1].iov_len != sizeof(init))
 		return writev(fd, iov, count);
@@ -70,16 +74,22 @@ static ssize_t write_init(int fd, const struct front_channel *channel, struct io
 	}
 	with[0] = iov[0];
 	with[1] = (struct iovec){.iov_base = &init, .iov_len = sizeof(init)};
-	return writev(fd, with, 2);
+	result = writev(fd, with, 2);
+	if (front->uring != NULL)
+		front_uring_go(front->uring);
+	return result;
 }
 
 static ssize_t channel_write(int fd, struct iovec *iov, int count, void *userdata)
 {
-	const struct front *front = userdata;
+	struct front *front = userdata;
 	const struct fuse_out_header *header = iov[0].iov_base;
+	ssize_t result;
 
+	if (front_uring_answer(front->uring, iov, count, &result))
+		return result;
 	if (header->unique != 0 && header->unique == front->channel.init && header->error == 0)
-		return write_init(fd, &front->channel, iov, count);
+		return write_init(fd, front, iov, count);
 	return writev(fd, iov, count);
 }
 
@@ -88,7 +98,7 @@ int front_channel_open(struct front *front)
 	static const struct fuse_custom_io io = {.read = channel_read, .writev = channel_write};
 	int error;
 
-	if (FRONT_LIBFUSE_RELAYS_KILLPRIV)
+	if (FRONT_LIBFUSE_RELAYS_KILLPRIV && front->transport == FRONT_TRANSPORT_DEV)
 		return 0;
 	error = fuse_session_custom_io(front->session, &io, fuse_session_fd(front->session));
 	front->channel.open = error == 0;

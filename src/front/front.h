@@ -23,11 +23,20 @@ enum front_cache {
 };
 const char *front_cache_name(enum front_cache cache);
 
+/* How requests come. */
+enum front_transport {
+	FRONT_TRANSPORT_AUTO, /* over io_uring, if that can be had */
+	FRONT_TRANSPORT_DEV, /* /dev/fuse */
+	FRONT_TRANSPORT_URING, /* as auto; that it cannot be had is worth a warning */
+};
+const char *front_transport_name(enum front_transport transport);
+
 struct front_options {
 	const char *source; /* what the mount table shows: the absolute path of the meta part */
 	const char *mountpoint; /* absolute; lives as long as the front */
 	const char *mount_words; /* libfuse's and the kernel's mount options, comma-separated; may be "" */
 	enum front_cache cache;
+	enum front_transport transport;
 };
 
 /* Makes the session. Starts no thread. `fs` stays the caller's and must outlive the front. */

@@ -20,6 +20,7 @@
 #include "front/request.h"
 
 #include "base/arith.h"
+#include "front/uring.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -179,14 +180,17 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Workers take no signals: whoever wants them has a thread for them. */
+/* Workers take none of the signals that end a daemon: there is a thread for them. */
 static int start_first(struct front *front)
 {
-	sigset_t all, before;
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+	sigset_t set, before;
 	int error;
 
-	sigfillset(&all);
-	error = -pthread_sigmask(SIG_SETMASK, &all, &before);
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	error = -pthread_sigmask(SIG_BLOCK, &set, &before);
 	if (error != 0)
 		return error;
 	pthread_mutex_lock(&front->loop.lock);
@@ -228,5 +232,6 @@ int front_loop_run(struct front *front)
 	pthread_mutex_unlock(&loop->lock);
 	fuse_session_exit(front->session);
 	join(loop);
+	front_uring_stop(front->uring);
 	return loop->error;
 }

@@ -88,7 +88,7 @@ struct front_loop {
 
 /* channel.c: what is added to libfuse's answer to INIT. */
 struct front_channel {
-	bool open;
+	bool open; /* libfuse reads and writes by it */
 	uint64_t init; /* the request's number */
 	uint64_t offered; /* by the kernel: FUSE_* of linux/fuse.h */
 	uint64_t asked;
@@ -98,6 +98,8 @@ struct front {
 	struct fs *fs;
 	struct fuse_session *session;
 	enum front_cache cache;
+	enum front_transport transport; /* as asked for */
+	struct front_uring *uring; /* NULL: requests come by /dev/fuse. Set by init. */
 	double attr_timeout; /* seconds */
 	const char *mountpoint;
 	/* Set by init, before any other request is taken. */
@@ -266,10 +268,15 @@ void front_loop_stop(struct front_loop *loop);
 
 /* channel.c. After the mount, before any request is read. */
 int front_channel_open(struct front *front);
+/* What there is to know of a request, before libfuse sees it. */
+void front_channel_look(struct front *front, const void *message, size_t length);
 /* During init: a FUSE_* flag of linux/fuse.h. False: the kernel does not offer it. */
 bool front_channel_ask(struct front *front, uint64_t flag);
 /* With front->killpriv, of the WRITE that this thread has taken: its writer may not keep setuid and setgid. */
 bool front_kill_asked(const struct front *front, const struct fuse_file_info *fi);
+
+/* transport.c: during init, after the above. */
+void front_transport_agree(struct front *front, size_t payload_max);
 
 /* caps.c: asks the kernel for what this front wants, and remembers what it got. */
 void front_caps_agree(struct front *front, struct fuse_conn_info *conn);

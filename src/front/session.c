@@ -1,5 +1,6 @@
 /* The session with the kernel: what is agreed at its start, the mount, the threads that serve it. */
 #include "front/request.h"
+#include "front/uring.h"
 
 #include <errno.h>
 #include <fuse_opt.h>
@@ -25,6 +26,7 @@ void front_init(void *userdata, struct fuse_conn_info *conn)
 	struct front *front = userdata;
 
 	front_caps_agree(front, conn);
+	front_transport_agree(front, WRITE_MAX);
 	conn->max_write = WRITE_MAX;
 	conn->max_background = FRONT_BACKGROUND_MAX;
 	conn->congestion_threshold = FRONT_BACKGROUND_MAX * 3 / 4;
@@ -73,6 +75,7 @@ int front_open(struct fs *fs, const struct front_options *options, struct front 
 	memset(front, 0, sizeof(*front));
 	front->fs = fs;
 	front->cache = options->cache;
+	front->transport = options->transport;
 	front->mountpoint = options->mountpoint;
 	if (clock_gettime(CLOCK_MONOTONIC, &front->started) != 0) {
 		error = -errno;
@@ -138,6 +141,7 @@ void front_close(struct front *front)
 {
 	if (front == NULL || front->stuck)
 		return;
+	front_uring_close(front->uring);
 	fuse_session_destroy(front->session);
 	front_upcalls_fini(&front->upcalls);
 	front_loop_fini(&front->loop);

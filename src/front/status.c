@@ -196,6 +196,8 @@ static int put_daemon(json_t *status, struct front *front)
 	       put_number(status, "uptime_seconds", (uint64_t)(now.tv_sec - front->started.tv_sec)) |
 	       put_string(status, "mountpoint", front->mountpoint) | put_string(status, "libfuse", fuse_pkgversion()) |
 	       put_string(status, "cache", front_cache_name(front->cache)) |
+	       put_string(status, "transport",
+			  front_transport_name(front->uring != NULL ? FRONT_TRANSPORT_URING : FRONT_TRANSPORT_DEV)) |
 	       put(status, "read_only", json_boolean(fs_read_only(front->fs))) |
 	       put(status, "shut_down", json_boolean(fs_is_shut_down(front->fs)));
 }
