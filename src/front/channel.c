@@ -98,7 +98,7 @@ int front_channel_open(struct front *front)
 	static const struct fuse_custom_io io = {.read = channel_read, .writev = channel_write};
 	int error;
 
-	if (FRONT_LIBFUSE_RELAYS_KILLPRIV && front->transport == FRONT_TRANSPORT_DEV)
+	if (FRONT_LIBFUSE_RELAYS_KILLPRIV && front->transport != FRONT_TRANSPORT_URING)
 		return 0;
 	error = fuse_session_custom_io(front->session, &io, fuse_session_fd(front->session));
 	front->channel.open = error == 0;

@@ -25,9 +25,9 @@ const char *front_cache_name(enum front_cache cache);
 
 /* How requests come. */
 enum front_transport {
-	FRONT_TRANSPORT_AUTO, /* over io_uring, if that can be had */
+	FRONT_TRANSPORT_AUTO, /* what is known to be as good in all respects: now /dev/fuse */
 	FRONT_TRANSPORT_DEV, /* /dev/fuse */
-	FRONT_TRANSPORT_URING, /* as auto; that it cannot be had is worth a warning */
+	FRONT_TRANSPORT_URING, /* over io_uring, if that can be had; else /dev/fuse, and a warning says why */
 };
 const char *front_transport_name(enum front_transport transport);
 

@@ -1,4 +1,4 @@
-/* Which way requests come: io_uring if it was not ruled out and can be had; else /dev/fuse, and why is said once. */
+/* Which way requests come: io_uring if it was asked for and can be had; else /dev/fuse, and why is said once. */
 #include "front/request.h"
 #include "front/uring.h"
 
@@ -38,9 +38,9 @@ void front_transport_agree(struct front *front, size_t payload_max)
 {
 	const char *why;
 
-	if (front->transport == FRONT_TRANSPORT_DEV)
+	if (front->transport != FRONT_TRANSPORT_URING)
 		return;
 	why = try_uring(front, payload_max);
-	if (why != NULL && front->transport == FRONT_TRANSPORT_URING)
+	if (why != NULL)
 		log_warning("%s: transport=uring: /dev/fuse is used: %s", front->mountpoint, why);
 }

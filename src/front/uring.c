@@ -8,7 +8,10 @@
  *                                        +--> held --answered in another thread: done list
  *
  * An entry whose request is held (parked, or waiting for write-back) is out of use, so there is one more for each:
- * any number may be held, and requests go on. Their memory is touched only as far as it is used.
+ * any number may be held, and requests go on. Their memory is touched only as far as it is used. The kernel gives a
+ * request that found no entry to the next one that commits, not to one that is registered: so each time one is held the
+ * kernel is made to send a question (kick), whose answer is a commit. Then requests are waiting in the kernel only
+ * while one is served, whose end is a commit, or again a kick.
  *
  * Only the queue's thread uses its ring, until it has ended; who answers in another thread puts the entry on the done
  * list and wakes it. libfuse wants a request in one piece, so an entry's memory is
@@ -62,6 +65,8 @@ struct uring_cmd_req {
 /* Entries of a queue: while one is served, so many more requests of its core get in without waiting. */
 #define DEPTH 16u
 #define SQ_ENTRIES 64u
+/* Numbers of kicks: the kernel counts its requests from 0, by twos. */
+#define KICK (1ull << 62)
 #define CQ_ENTRIES 4096u
 
 struct front_uring_entry {
@@ -89,6 +94,7 @@ struct queue {
 	uint64_t event_value;
 	_Atomic(struct front_uring_entry *) entries; /* all of them, the newest first */
 	unsigned held, extra; /* entries that are held, and those that were added for them */
+	uint64_t kicks;
 	pthread_mutex_t lock; /* leaf; protects what follows */
 	struct entries_done done;
 	bool ended;
@@ -356,6 +362,36 @@ static char *message_of(struct front_uring_entry *entry, size_t *ret_length)
 	return message;
 }
 
+/* The kernel sends what it has cached of the root at offset 0, 0 bytes: to this core's queue. */
+static void kick(struct queue *queue)
+{
+	struct fuse_notify_retrieve_out retrieve = {
+		.notify_unique = KICK | queue->kicks << 1,
+		.nodeid = FUSE_ROOT_ID,
+	};
+	struct fuse_out_header out = {.len = sizeof(out) + sizeof(retrieve), .error = FUSE_NOTIFY_RETRIEVE};
+	const struct iovec iov[] = {{&out, sizeof(out)}, {&retrieve, sizeof(retrieve)}};
+
+	queue->kicks++;
+	(void)!writev(fuse_session_fd(queue->uring->front->session), iov, 2);
+}
+
+static bool is_kick(const struct front_uring_entry *entry)
+{
+	return (atomic_load(&entry->unique) & KICK) != 0;
+}
+
+static void answer_kick(struct front_uring_entry *entry)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .unique = atomic_load(&entry->unique)};
+	const struct iovec iov = {&out, sizeof(out)};
+	size_t length;
+
+	(void)fill(entry, &iov, 1, &length);
+	atomic_store(&entry->unique, 0);
+	commit(entry);
+}
+
 /* The request goes on elsewhere: another entry takes the place of this one. Without memory there is one less. */
 static void hold(struct front_uring_entry *entry)
 {
@@ -363,10 +399,12 @@ static void hold(struct front_uring_entry *entry)
 	struct front_uring_entry *more;
 
 	entry->held = true;
-	if (++queue->held <= queue->extra || add_entry(queue, entry->qid, &more) != 0)
-		return;
-	queue->extra++;
-	command(more, COMMAND_REGISTER);
+	if (++queue->held > queue->extra && add_entry(queue, entry->qid, &more) == 0) {
+		queue->extra++;
+		command(more, COMMAND_REGISTER);
+	}
+	(void)io_uring_submit(&queue->ring);
+	kick(queue);
 }
 
 static void serve(struct front_uring_entry *entry)
@@ -378,6 +416,10 @@ static void serve(struct front_uring_entry *entry)
 	if (buffer.mem == NULL) {
 		log_error("%s: a request over io_uring that makes no sense", front->mountpoint);
 		front_loop_stop(&front->loop);
+		return;
+	}
+	if (is_kick(entry)) {
+		answer_kick(entry);
 		return;
 	}
 	front_channel_look(front, buffer.mem, buffer.size);

@@ -135,6 +135,7 @@ static void test_defaults(void **state)
 	(void)state;
 	accepts(&options, "");
 	assert_int_equal(options.cache, FRONT_CACHE_AUTO);
+	assert_int_equal(options.transport, FRONT_TRANSPORT_AUTO);
 	assert_int_equal(options.break_timeout_ms, 5000);
 	assert_int_equal(options.break_policy, DAEMON_BREAK_DETACH);
 	assert_int_equal(options.pin_access, DAEMON_PIN_OWNER);
@@ -156,9 +157,10 @@ static void test_own(void **state)
 	struct daemon_options options;
 
 	(void)state;
-	accepts(&options, "cache=writeback,ro,break_timeout=inf,break_policy=fail,pin_access=group:root,pin_limit=2G,"
+	accepts(&options, "cache=writeback,transport=uring,ro,break_timeout=inf,break_policy=fail,pin_access=group:root,pin_limit=2G,"
 			  "data=/,data=/proc/self/..,nonempty,allow_other,inode_flags");
 	assert_int_equal(options.cache, FRONT_CACHE_WRITEBACK);
+	assert_int_equal(options.transport, FRONT_TRANSPORT_URING);
 	assert_true(options.read_only);
 	assert_int_equal(options.break_timeout_ms, DAEMON_FOREVER);
 	assert_int_equal(options.break_policy, DAEMON_BREAK_FAIL);
@@ -265,6 +267,8 @@ static void test_refused(void **state)
 	refuses("cache", "needs a value");
 	refuses("cache=", "auto, none or writeback");
 	refuses("cache=Auto", "auto, none or writeback");
+	refuses("transport", "needs a value");
+	refuses("transport=io_uring", "auto, dev or uring");
 	refuses("ro=1", "takes no value");
 	refuses("noatime=", "takes no value");
 	refuses("break_timeout=-1", "seconds");

@@ -93,7 +93,8 @@ pool_make() { # [DATA-SIZE [META-SIZE]]
 }
 
 pool_mount() { # [OPTIONS]
-	pinfs mount ${1:+-o "$1"} "$META" "$MNT"
+	local options=${1-}${MT_TRANSPORT:+${1:+,}transport=$MT_TRANSPORT}
+	pinfs mount ${options:+-o "$options"} "$META" "$MNT"
 	is_mounted "$MNT" || fail "$MNT: pinfs mount succeeded, but nothing is mounted"
 	DAEMON=$(daemon_of "$MNT")
 }

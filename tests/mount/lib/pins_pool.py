@@ -35,7 +35,9 @@ class Pool:
     def mount(self, options=None):
         if options is not None:
             self.options = options
-        run('pinfs', 'mount', *(['-o', self.options] if self.options else []), META, MNT)
+        transport = os.environ.get('MT_TRANSPORT')
+        options = ','.join(filter(None, (self.options, transport and f'transport={transport}')))
+        run('pinfs', 'mount', *(['-o', options] if options else []), META, MNT)
         self.daemon = self.status()['pid']
         self.pidfd = os.pidfd_open(self.daemon)
 
