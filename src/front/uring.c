@@ -282,8 +282,7 @@ static int fill(const struct front_uring_entry *entry, const struct iovec *iov, 
 
 	memcpy(&out, iov[0].iov_base, sizeof(out));
 	for (int i = 1; i < count && error == 0; i++) {
-		if (iov[i].iov_len > entry->iov[1].iov_len - length ||
-		    !load(payload + length, &iov[i]))
+		if (iov[i].iov_len > entry->iov[1].iov_len - length || !load(payload + length, &iov[i]))
 			error = -EFAULT;
 		else
 			length += iov[i].iov_len;

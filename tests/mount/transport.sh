@@ -26,7 +26,7 @@ need_uring() {
 
 case_dev() {
 	pool_make 32M 16M
-	MT_TRANSPORT= pool_mount transport=dev
+	MT_TRANSPORT='' pool_mount transport=dev
 	[[ $(stat_of transport) == dev ]]
 	echo content >"$MNT/file"
 	pool_finish
@@ -34,7 +34,7 @@ case_dev() {
 
 case_uring() {
 	pool_make 64M 32M
-	MT_TRANSPORT= pool_mount transport=uring
+	MT_TRANSPORT='' pool_mount transport=uring
 	need_uring
 	cp -r "$MT_ROOT/src" "$MNT/src"
 	diff -r "$MT_ROOT/src" "$MNT/src"
@@ -47,7 +47,7 @@ case_fallback() {
 	local limit
 	pool_make 32M 16M
 	if ! offered; then
-		MT_TRANSPORT= mount_saying transport=uring
+		MT_TRANSPORT='' mount_saying transport=uring
 		fell_back
 		return
 	fi

@@ -157,7 +157,8 @@ static void test_own(void **state)
 	struct daemon_options options;
 
 	(void)state;
-	accepts(&options, "cache=writeback,transport=uring,ro,break_timeout=inf,break_policy=fail,pin_access=group:root,pin_limit=2G,"
+	accepts(&options, "cache=writeback,transport=uring,ro,break_timeout=inf,break_policy=fail,pin_access=group:"
+			  "root,pin_limit=2G,"
 			  "data=/,data=/proc/self/..,nonempty,allow_other,inode_flags");
 	assert_int_equal(options.cache, FRONT_CACHE_WRITEBACK);
 	assert_int_equal(options.transport, FRONT_TRANSPORT_URING);
