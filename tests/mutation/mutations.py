@@ -74,9 +74,10 @@ MUTATIONS = [
      '	error = fs_writable(fs);\n	if (error == 0)\n		error = fs_failed(fs, meta_ledger_add_pin(',
      '	error = -1;\n	if (error == 0)\n		error = fs_failed(fs, meta_ledger_add_pin(', 'fs_pin_restore', FAILS),
     ('count-outside-lock', 'extents are looked up and counted under one hold of the layout lock', 'src/fs/pin.c',
-     '	error = take_pin(fs, request, flags, list);\n	lock_rw_drop(&file->map);\n	return error;',
-     '	lock_rw_drop(&file->map);\n	lock_rw_drop(&file->layout);\n	error = take_pin(fs, request, flags, list);\n'
-     '	lock_rw_take_shared(&file->layout);\n	return error;', 'fs_pin_threads', HANGS),
+     '		error = take_pin(fs, request, flags, list);\n	lock_rw_drop(&file->map);\n',
+     '	{\n		lock_rw_drop(&file->map);\n		lock_rw_drop(&file->layout);\n'
+     '		error = take_pin(fs, request, flags, list);\n		lock_rw_take_shared(&file->layout);\n'
+     '	} else {\n		lock_rw_drop(&file->map);\n	}\n', 'fs_pin_threads', HANGS),
     ('eof-frees', 'the end of a socket frees nothing', 'src/fs/holder.c',
      '	if (!closed)\n		pin_holder_silence(holder->pin);\n	holder->connected = false;',
      '	if (!closed)\n		close_locked(holder, false);\n	holder->connected = false;', 'fs_pin_session', HANGS),
