@@ -8,6 +8,7 @@
  *   fallocate, copy      mode: here; uid 0 as above           the kernel, and here
  *   truncate             mode: here and with the change       the kernel, and here
  *   chown                mode: with the change (attr.c)       the kernel
+ *   chown of nothing     nobody: the kernel says nothing      the kernel
  *
  * setgid goes if the group may execute the file; and in any case if who changes it is not of its group, which the
  * kernel leaves to us; a write into its writeback cache we cannot see without the agreement.

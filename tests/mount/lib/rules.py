@@ -187,7 +187,16 @@ class Trial:
         os.chdir('..')
 
 
+# Where setuid and setgid are the filesystem's to take (HANDLE_KILLPRIV_V2) the kernel's request for this says nothing at
+# all, and is the same that it sends before a write: they stay.
+UNTOLD = {('chown of nothing', 'setid file'), ('chown of nothing', 'setgid file')}
+
+
 def cases():
+    return (case for case in all_cases() if case[:2] not in UNTOLD)
+
+
+def all_cases():
     for operation in OPERATIONS:
         for kind in KINDS:
             yield operation, kind, 'plain', 'root'
