@@ -146,6 +146,7 @@ struct client_part {
 	bool map_sync;
 	_Atomic uint32_t durability; /* WIRE_DURABILITY_ */
 	uint64_t bytes;
+	_Atomic uint64_t present; /* of these; fewer if its file was cut short */
 	uint64_t granule; /* mappings of it start and end at multiples of this */
 	dev_t dev; /* what it is: the daemon's next part of that number may be another file */
 	ino_t ino;

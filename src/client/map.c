@@ -27,7 +27,8 @@ static int check_extent(const struct wire_extent *extent, const struct client_pa
 		return -EPROTO;
 	if (zeros)
 		return access == CLIENT_WRITE ? -EPROTO : 0;
-	if (part == NULL || __builtin_add_overflow(extent->part_offset, extent->length, &end) || end > part->bytes)
+	if (part == NULL || __builtin_add_overflow(extent->part_offset, extent->length, &end) ||
+	    end > atomic_load(&part->present))
 		return -EPROTO;
 	return (extent->part_offset - extent->offset) % CLIENT_BLOCK != 0 ? -EPROTO : 0;
 }

@@ -34,12 +34,17 @@ static int check_part(const struct wire_part *message)
 	return 0;
 }
 
-/* What is mapped is there: behind the end of a file there is only SIGBUS. */
-static int check_file(const struct wire_part *message, const struct stat *attr)
+/* How much of it is there: behind the end of a file there is only SIGBUS. Another one's may have been cut short. */
+static int find_present(const struct wire_part *message, const struct stat *attr, uint64_t *ret_present)
 {
+	*ret_present = message->bytes;
 	if (S_ISCHR(attr->st_mode))
 		return 0;
-	return S_ISREG(attr->st_mode) && (uint64_t)attr->st_size >= message->bytes ? 0 : -EPROTO;
+	if (!S_ISREG(attr->st_mode))
+		return -EPROTO;
+	if ((uint64_t)attr->st_size < message->bytes)
+		*ret_present = (uint64_t)attr->st_size;
+	return 0;
 }
 
 /* For tsearch(3). */
@@ -98,6 +103,7 @@ int client_part_add(struct pinfs *fs, const struct wire_part *message, int fd)
 {
 	enum client_access access = message->flags & WIRE_PART_WRITE ? CLIENT_WRITE : CLIENT_READ;
 	struct client_part *part = newest(fs, message->part);
+	uint64_t present = 0;
 	struct stat attr;
 	int error;
 
@@ -105,7 +111,7 @@ int client_part_add(struct pinfs *fs, const struct wire_part *message, int fd)
 	if (error == 0 && fstat(fd, &attr) != 0)
 		error = -errno;
 	if (error == 0)
-		error = check_file(message, &attr);
+		error = find_present(message, &attr, &present);
 	if (error != 0)
 		goto fail;
 	if (part == NULL || !is_same(part, message, &attr))
@@ -114,6 +120,7 @@ int client_part_add(struct pinfs *fs, const struct wire_part *message, int fd)
 		error = -ENOMEM;
 		goto fail;
 	}
+	atomic_store(&part->present, present);
 	atomic_store(&part->durability, message->durability);
 	if (part->fd[access] >= 0)
 		(void)close(fd);
