@@ -435,6 +435,7 @@ static int run_unmount(const struct call *call)
 {
 	fs_close(call->world->fs);
 	call->world->fs = NULL;
+	call->world->holder = NULL; /* of that mount */
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct tree {
 #define TREE_MIXED 1u /* written bytes: each word old or new, while the attributes are the old ones */
 #define TREE_BLOCKS 2u /* preallocation: any number of blocks */
 #define TREE_ROOT 4u /* attributes of the root: others have worked there */
+#define TREE_GENERATION 8u /* numbers that are drawn: one that was given to nobody makes the next ones others */
 
 /* -errno: something could not be read. */
 int tree_read(struct fs *fs, struct tree *ret_tree);

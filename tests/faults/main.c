@@ -195,6 +195,7 @@ static void run_kind(struct stand *stand, const struct scenario *scenario, size_
 static bool run_model(struct stand *stand, const char *words)
 {
 	pid_t child;
+	bool ended;
 
 	memset(stand->result, 0, sizeof(*stand->result));
 	stand->model->words = words;
@@ -203,10 +204,10 @@ static bool run_model(struct stand *stand, const char *words)
 		trial_model_run(&stand->world, stand->model);
 		_exit(0);
 	}
-	if (end_child(stand, child)) {
-		bring_back(stand);
+	ended = end_child(stand, child);
+	bring_back(stand);
+	if (ended)
 		return true;
-	}
 	stand->scenario_failures++;
 	printf("    | %s: without a fault: %s\n", words, stand->result->why);
 	return false;
