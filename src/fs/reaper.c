@@ -8,9 +8,10 @@
  */
 #include "fs/pinning.h"
 
+#include "meta/memory.h"
+
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BATCH 64u
@@ -47,7 +48,7 @@ static int kept(struct fs *fs, int error, const char *what, uint64_t number)
 static void queue_mend(struct fs *fs, uint64_t ino)
 {
 	struct fs_pinning *pinning = fs->pinning;
-	struct fs_mend *mend = malloc(sizeof(*mend));
+	struct fs_mend *mend = memory_take(sizeof(*mend));
 
 	/* Who grows the size zeroes the gap in any case (D4), and the next mount evicts orphans. */
 	if (mend == NULL)

@@ -9,6 +9,8 @@
  */
 #include "fs/pinning.h"
 
+#include "meta/memory.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -75,7 +77,7 @@ static void pool_run(struct fs *fs, bool waits)
 		/* Its errors are logged; the next mount does what it could not. */
 		if (mend != NULL)
 			(void)fs_mend_tail(fs, mend->ino);
-		free(mend);
+		memory_give_back(mend);
 	}
 }
 
