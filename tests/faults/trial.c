@@ -336,8 +336,8 @@ void trial_run(const struct trial *trial)
 	else if (pthread_create(&thread, NULL, afterwards, (void *)trial) == 0)
 		(void)pthread_join(thread, NULL);
 	left = fault_allocations() - result->allocations - trial->model->allocations;
-	/* libpmemobj keeps something of each pool that was opened. */
-	if (left != 0 && !result->late && trial->model->was_mounted && trial->plan.kinds != FAULT_SYNC)
+	/* libpmemobj keeps something of each pool that was opened; and some things are made by who needs them first. */
+	if (left > 0 && !result->late && trial->model->was_mounted && trial->plan.kinds != FAULT_SYNC)
 		(void)fail(trial, "%ld allocations were not given back", left);
 	if (result->why[0] == '\0')
 		(void)check_closed(trial);
