@@ -47,15 +47,15 @@ case_appends_writeback() {
 }
 
 case_stripes_auto() {
-	crossing auto stripes
+	crossing auto stripes auto
 }
 
 case_stripes_none() {
-	crossing none stripes
+	crossing none stripes none
 }
 
 case_stripes_writeback() {
-	crossing writeback stripes
+	crossing writeback stripes writeback
 }
 
 run_case "$@"

@@ -1,6 +1,7 @@
-"""Several processes write to one file at once, each to stripes of its own: nobody's bytes are lost. stripes.py FOLDER
+"""Several processes write to one file at once, each to stripes of its own: nobody's bytes are lost. stripes.py FOLDER CACHE
 
-bytes: stripes of 97 bytes, so pages have several owners; written and stored
+bytes: stripes of 97 bytes, so pages have several owners; written and stored. With cache=none either written or stored: the
+       kernel writes back whole pages, and with them what was there before somebody wrote past the page (as with O_DIRECT)
 pages: stripes of a page, by every way in: cached, mapped, direct, pin and commit
 """
 import mmap
@@ -89,7 +90,11 @@ def together(path, stripe, size, ways):
 
 def main():
     os.chdir(sys.argv[1])
-    together('bytes', 97, 20 * PAGE, (['write'], ['store'], ['write', 'store'], ['write']))
+    if sys.argv[2] == 'none':
+        together('written', 97, 20 * PAGE, (['write'],) * 4)
+        together('stored', 97, 20 * PAGE, (['store'],) * 4)
+    else:
+        together('bytes', 97, 20 * PAGE, (['write'], ['store'], ['write', 'store'], ['write']))
     together('pages', PAGE, 64 * PAGE, (['write'], ['store'], ['write_direct'], ['commit'], ['write', 'commit']))
 
 
