@@ -20,6 +20,7 @@ static const char help_text[] =
 	"  pinfs mkfs  [--meta-size SIZE] [--data PATH[:SIZE]]... [--force] META\n"
 	"  pinfs mount [-f] [-o OPTION,...] META MOUNTPOINT\n"
 	"  pinfs stat  [--json] MOUNTPOINT\n"
+	"  pinfs metrics [--json] MOUNTPOINT\n"
 	"  pinfs pins  [--json] [PATH]\n"
 	"  pinfs pin   [OPTION]... FILE [OFFSET [LENGTH]]\n"
 	"  pinfs fsck  [--repair] [--json] META\n"
@@ -47,6 +48,7 @@ static const struct command {
 	{"mount", NULL, tool_mount},
 	{"fsck", "fsck.pinfs", tool_fsck},
 	{"stat", NULL, tool_stat},
+	{"metrics", NULL, tool_metrics},
 	{"pins", NULL, tool_pins},
 	{"pin", NULL, tool_pin},
 	{NULL, "mount.fuse.pinfs", tool_mount_helper},

@@ -1,4 +1,5 @@
 /* pinfs pins: who has pinned what, and who waits for whom. */
+#include "json.h"
 #include "tool.h"
 
 #include "base/log.h"
@@ -8,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <mntent.h>
 #include <pinfs.h>
@@ -329,32 +329,15 @@ static void print_tables(const struct listing *listing)
 	}
 }
 
-/* A name that is no UTF-8 is escaped byte by byte. */
-static json_t *name_json(const char *text)
-{
-	json_t *json = json_string(text);
-	char *escaped, *p;
-
-	if (json != NULL)
-		return json;
-	escaped = p = malloc(strlen(text) * 4 + 1);
-	if (escaped == NULL)
-		return NULL;
-	for (; *text != '\0'; text++)
-		p += sprintf(p, (signed char)*text < ' ' || *text == '\\' ? "\\%03o" : "%c", (unsigned char)*text);
-	json = json_string(escaped);
-	free(escaped);
-	return json;
-}
-
 static json_t *common_json(const struct listing *listing, const struct entry *entry)
 {
 	const struct wire_listed *fields = &entry->fields;
 
-	return json_pack("{s:o, s:o?, s:I, s:I, s:I, s:I, s:I}", "mountpoint", name_json(listing->mounts[entry->mount]),
-			 "file", entry->path[0] != '\0' ? name_json(entry->path) : NULL, "inode",
-			 (json_int_t)fields->ino, "pid", (json_int_t)fields->pid, "offset", (json_int_t)fields->offset,
-			 "length", (json_int_t)fields->length, "age_ns", (json_int_t)fields->age);
+	return json_pack("{s:o, s:o?, s:I, s:I, s:I, s:I, s:I}", "mountpoint",
+			 tool_json_name(listing->mounts[entry->mount]), "file",
+			 entry->path[0] != '\0' ? tool_json_name(entry->path) : NULL, "inode", (json_int_t)fields->ino,
+			 "pid", (json_int_t)fields->pid, "offset", (json_int_t)fields->offset, "length",
+			 (json_int_t)fields->length, "age_ns", (json_int_t)fields->age);
 }
 
 static json_t *pin_json(const struct listing *listing, const struct entry *entry)
@@ -362,8 +345,8 @@ static json_t *pin_json(const struct listing *listing, const struct entry *entry
 	const struct wire_listed *fields = &entry->fields;
 	json_t *json = common_json(listing, entry);
 	json_t *more = json_pack("{s:I, s:o, s:I, s:s, s:b, s:b, s:b, s:I}", "id", (json_int_t)fields->pin, "command",
-				 name_json(fields->command), "uid", (json_int_t)fields->uid, "mode", mode_name(fields),
-				 "cached", (fields->flags & WIRE_PIN_CACHED) != 0, "idle",
+				 tool_json_name(fields->command), "uid", (json_int_t)fields->uid, "mode",
+				 mode_name(fields), "cached", (fields->flags & WIRE_PIN_CACHED) != 0, "idle",
 				 (fields->state & WIRE_STATE_IDLE) != 0, "away", (fields->state & WIRE_STATE_AWAY) != 0,
 				 "limbo_bytes", (json_int_t)fields->detached);
 
@@ -395,7 +378,7 @@ static int print_json(const struct listing *listing)
 {
 	json_t *report_json = json_pack("{s:i, s:[], s:[]}", "schema", REPORT_SCHEMA, "pins", "waiting");
 	bool good = report_json != NULL;
-	char *text = NULL;
+	int error;
 
 	for (size_t i = 0; good && i < listing->count; i++) {
 		const struct entry *entry = &listing->entries[i];
@@ -404,14 +387,9 @@ static int print_json(const struct listing *listing)
 		good = json_array_append_new(json_object_get(report_json, pin ? "pins" : "waiting"),
 					     pin ? pin_json(listing, entry) : waiter_json(listing, entry)) == 0;
 	}
-	if (good)
-		text = json_dumps(report_json, JSON_INDENT(2));
+	error = good ? tool_json_print(report_json) : -ENOMEM;
 	json_decref(report_json);
-	if (text == NULL)
-		return -ENOMEM;
-	printf("%s\n", text);
-	free(text);
-	return 0;
+	return error;
 }
 
 static int list_pins(const char *path, bool json)

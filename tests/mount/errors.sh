@@ -51,7 +51,7 @@ case_wrong_use() {
 	pinfs --version | grep -q '[0-9]\.[0-9]'
 	local command
 	pinfs --help | grep -qi usage
-	for command in mkfs mount fsck stat; do
+	for command in mkfs mount fsck stat metrics pins pin; do
 		pinfs "$command" --help | grep -qi usage
 	done
 	still_good
