@@ -20,6 +20,7 @@ static const char help_text[] =
 	"  pinfs mkfs  [--meta-size SIZE] [--data PATH[:SIZE]]... [--force] META\n"
 	"  pinfs mount [-f] [-o OPTION,...] META MOUNTPOINT\n"
 	"  pinfs stat  [--json] MOUNTPOINT\n"
+	"  pinfs map   [--json|--svg] [--cells N] FILE|MOUNTPOINT\n"
 	"  pinfs metrics [--json] MOUNTPOINT\n"
 	"  pinfs pins  [--json] [PATH]\n"
 	"  pinfs pin   [OPTION]... FILE [OFFSET [LENGTH]]\n"
@@ -48,6 +49,7 @@ static const struct command {
 	{"mount", NULL, tool_mount},
 	{"fsck", "fsck.pinfs", tool_fsck},
 	{"stat", NULL, tool_stat},
+	{"map", NULL, tool_map},
 	{"metrics", NULL, tool_metrics},
 	{"pins", NULL, tool_pins},
 	{"pin", NULL, tool_pin},

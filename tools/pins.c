@@ -3,7 +3,7 @@
 #include "tool.h"
 
 #include "base/log.h"
-#include "client/list.h"
+#include "client/ask.h"
 #include "daemon/mounts.h"
 
 #include <errno.h>

@@ -15,6 +15,7 @@ int tool_mount(int argc, char **argv);
 int tool_mount_helper(int argc, char **argv); /* as mount(8) calls mount.fuse.pinfs */
 int tool_fsck(int argc, char **argv);
 int tool_stat(int argc, char **argv);
+int tool_map(int argc, char **argv);
 int tool_metrics(int argc, char **argv);
 int tool_pins(int argc, char **argv);
 int tool_pin(int argc, char **argv);

@@ -200,14 +200,12 @@ static int take_answer(struct client_call *call, const struct client_message *me
 			return -EPROTO;
 		finish(call, header->error != 0 ? answer_error(header) : call->trouble);
 		return 0;
-	case WIRE_LISTED:
-		if (call->listed == NULL)
+	default:
+		if (call->takes != header->type)
 			return -EPROTO;
 		if (call->trouble == 0)
-			call->trouble = call->listed(call->arg, (const struct wire_listed *)message->bytes);
+			call->trouble = call->take(call->arg, header);
 		return 0;
-	default:
-		return -EPROTO;
 	}
 }
 

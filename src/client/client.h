@@ -76,7 +76,8 @@ struct client_call {
 	bool must; /* if it cannot be sent the link has failed: the next one settles it */
 	bool interruptible;
 	size_t most_extents; /* of a PIN; 0: extents are no answer to it */
-	int (*listed)(void *arg, const struct wire_listed *entry); /* LIST: under pinfs.lock; not 0: ignores the rest */
+	unsigned takes; /* LIST, MAP: also answers of this type go to `take`; 0: none */
+	int (*take)(void *arg, const struct wire_header *answer); /* under pinfs.lock; not 0: ignores the rest */
 	void *arg;
 	/* The answer. */
 	struct wire_pinned pinned; /* of a PIN, the last piece */

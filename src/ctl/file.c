@@ -68,6 +68,21 @@ int ctl_file_facts(const struct ctl *ctl, int fd, struct ctl_file_facts *ret_fac
 	return 0;
 }
 
+int ctl_request_ino(struct ctl_request *request, uint64_t *ret_ino)
+{
+	struct ctl_file_facts facts;
+	int error;
+
+	*ret_ino = 0;
+	if (request->file == NULL)
+		return 0;
+	error = ctl_file_facts(request->connection->ctl, request->file->fd, &facts);
+	ctl_request_drop_file(request);
+	if (error == 0)
+		*ret_ino = facts.ino;
+	return error;
+}
+
 char *ctl_file_path(int fd)
 {
 	char path[PATH_MAX];

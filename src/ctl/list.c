@@ -191,22 +191,6 @@ static int see_waiter(void *arg, const struct pin_wait_info *info)
 
 /* ---- The request ---- */
 
-/* Which file; 0: all. */
-static int find_file(struct ctl_request *request, uint64_t *ret_ino)
-{
-	struct ctl_file_facts facts;
-	int error;
-
-	*ret_ino = 0;
-	if (request->file == NULL)
-		return 0;
-	error = ctl_file_facts(request->connection->ctl, request->file->fd, &facts);
-	ctl_request_drop_file(request);
-	if (error == 0)
-		*ret_ino = facts.ino;
-	return error;
-}
-
 static void forget_own(struct listing *listing)
 {
 	struct own_file *own, *next;
@@ -222,7 +206,7 @@ int ctl_do_list(struct ctl_request *request)
 {
 	struct listing listing = {.request = request, .now = ctl_now(), .pid = -1};
 	uint64_t ino = 0;
-	int error = ctl_ended(request->connection) ? -ESHUTDOWN : find_file(request, &ino);
+	int error = ctl_ended(request->connection) ? -ESHUTDOWN : ctl_request_ino(request, &ino);
 
 	STAILQ_INIT(&listing.list);
 	if (error == 0)

@@ -154,6 +154,9 @@ static void fill(struct ctl_request *request, const void *message)
 		request->commit.offset = range->offset;
 		request->commit.length = range->length;
 		break;
+	case WIRE_MAP:
+		memcpy(&request->map, message, sizeof(request->map));
+		break;
 	default:
 		break;
 	}

@@ -224,6 +224,8 @@ static int run(struct ctl_request *request)
 		return ctl_do_pin(request);
 	case WIRE_COMMIT:
 		return ctl_do_commit(request);
+	case WIRE_MAP:
+		return ctl_do_map(request);
 	default:
 		return ctl_do_list(request);
 	}

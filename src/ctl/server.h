@@ -82,6 +82,7 @@ struct ctl_request {
 		struct fs_pin_request pin;
 		struct fs_commit_request commit;
 		struct wire_hello hello;
+		struct wire_map map;
 	};
 };
 TAILQ_HEAD(ctl_requests, ctl_request);
@@ -319,13 +320,14 @@ void ctl_request_answered(struct ctl_request *request);
 void *ctl_worker(void *ctl);
 bool ctl_ended(struct ctl_connection *connection);
 
-/* ---- hello.c, pin.c, list.c: what workers do; -EINPROGRESS: the request is not to be touched ---- */
+/* ---- hello.c, pin.c, list.c, survey.c: what workers do; -EINPROGRESS: the request is not to be touched ---- */
 /* -ERESTART: to be repeated, by a worker. */
 
 int ctl_do_hello(struct ctl_request *request);
 int ctl_do_pin(struct ctl_request *request);
 int ctl_do_commit(struct ctl_request *request);
 int ctl_do_list(struct ctl_request *request);
+int ctl_do_map(struct ctl_request *request);
 
 /* ---- answer.c ---- */
 
@@ -404,6 +406,8 @@ struct ctl_file_facts {
 	int open_flags; /* F_GETFL */
 	mode_t mode;
 };
+/* The file that came with the request, which is dropped; 0: none did. */
+int ctl_request_ino(struct ctl_request *request, uint64_t *ret_ino);
 /* What a received descriptor is of; makes no request to any mount. -ENODEV: not of ours; -EBADF. */
 int ctl_file_facts(const struct ctl *ctl, int fd, struct ctl_file_facts *ret_facts);
 /* As the link of its descriptor says; NULL: no memory. */

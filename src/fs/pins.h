@@ -177,6 +177,47 @@ struct fs_part_facts {
 };
 int fs_part_facts(struct fs *fs, unsigned number, struct fs_part_facts *ret_facts);
 
+/* ---- Where the blocks are (survey.c) ---- */
+
+/* Whole blocks, in file order; all in bytes. */
+struct fs_file_extent {
+	uint64_t offset;
+	uint64_t length;
+	uint32_t part;
+	uint64_t part_offset;
+	bool unwritten; /* allocated, and reads as zeros */
+	bool pinned; /* some of it */
+	bool lost; /* some of it, to memory errors */
+};
+/* Extents of a regular file that end behind `offset`; returns how many, at most `capacity`. -EINVAL: no regular file.
+ */
+ssize_t fs_file_extents(struct fs *fs, uint64_t ino, uint64_t offset, struct fs_file_extent *extents, size_t capacity,
+			uint64_t *ret_size);
+
+/* What is not counted as one of these is in use by files, or the part's own; lost blocks may be pinned, too. */
+enum fs_cell_kind {
+	FS_CELL_FREE,
+	FS_CELL_PINNED, /* not those in limbo */
+	FS_CELL_LIMBO,
+	FS_CELL_LOST,
+	FS_CELL_KINDS,
+};
+struct fs_cell {
+	uint32_t blocks[FS_CELL_KINDS];
+};
+struct fs_survey_part {
+	uint64_t blocks;
+	uint64_t cells;
+	struct fs_cell *cell;
+};
+struct fs_survey {
+	uint64_t cell_blocks; /* of all cells but the last of a part */
+	unsigned parts;
+	struct fs_survey_part part[];
+};
+/* All of the pool in about `cells` cells, and at most one more for each part. To be freed with free(3). -ENOMEM. */
+int fs_survey(struct fs *fs, uint64_t cells, struct fs_survey **ret_survey);
+
 void fs_pin_stats(struct fs *fs, struct pin_stats *ret_stats);
 /* Blocks of limbo on media. */
 uint64_t fs_limbo_blocks(struct fs *fs);

@@ -573,3 +573,23 @@ uint64_t pin_counts_mark(struct pin_counts *counts, uint64_t phys, uint64_t leng
 	}
 	return blocks;
 }
+
+size_t pin_counts_list(struct pin_counts *counts, unsigned number, uint64_t phys, struct pin_block_run *runs,
+		       size_t capacity)
+{
+	struct pin_count_shard *shard = &counts->shard[number];
+	size_t count = 0;
+
+	lock_mutex_take(&shard->lock);
+	for (struct pin_run *run = find(&shard->runs, phys); run != NULL && count < capacity;
+	     run = RB_NEXT(pin_runs, &shard->runs, run)) {
+		if (run->held > 0 || run->limbo)
+			runs[count++] = (struct pin_block_run){
+				.phys = run->first,
+				.length = run->last - run->first,
+				.limbo = run->limbo,
+			};
+	}
+	lock_mutex_drop(&shard->lock);
+	return count;
+}

@@ -71,5 +71,8 @@ bool pin_counts_idle(struct pin_counts *counts, uint64_t phys, uint64_t length, 
 uint64_t pin_counts_same_limbo(struct pin_counts *counts, uint64_t phys, uint64_t length, bool *ret_limbo);
 /* Blocks with held > 0 outside of limbo that have not been marked so before; marks them. `mark` is never used again. */
 uint64_t pin_counts_mark(struct pin_counts *counts, uint64_t phys, uint64_t length, uint64_t mark);
+/* Copies runs of shard `number`, those at or behind `phys`, that are held or in limbo, in order; returns how many. */
+size_t pin_counts_list(struct pin_counts *counts, unsigned number, uint64_t phys, struct pin_block_run *runs,
+		       size_t capacity);
 
 #endif

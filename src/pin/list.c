@@ -271,6 +271,28 @@ int pin_holder_visit(struct pin_holder *holder, int (*visit)(void *arg, const st
 	return error;
 }
 
+/* ---- Blocks ---- */
+
+#define LIST_RUNS 128u
+
+void pin_visit_blocks(struct pin_table *table, void (*visit)(void *arg, const struct pin_block_run *run), void *arg)
+{
+	struct pin_block_run runs[LIST_RUNS];
+
+	for (unsigned i = 0; i < PIN_COUNT_SHARDS; i++) {
+		uint64_t phys = 0;
+		size_t count;
+
+		do {
+			count = pin_counts_list(&table->counts, i, phys, runs, LIST_RUNS);
+			for (size_t j = 0; j < count; j++) {
+				visit(arg, &runs[j]);
+				phys = runs[j].phys + runs[j].length;
+			}
+		} while (count == LIST_RUNS);
+	}
+}
+
 /* ---- The end ---- */
 
 static void free_file(struct pin_shard *shard, struct pin_file *file)

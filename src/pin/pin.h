@@ -343,6 +343,15 @@ void pin_get_stats(struct pin_table *table, uint64_t now, struct pin_stats *ret_
 /* Bytes of file `ino`, in whole blocks, that are pinned and still its own, each once: getfattr -n pinfs.pins. */
 uint64_t pin_file_bytes(struct pin_table *table, uint64_t ino);
 
+/* Blocks in one place that are all pinned, or all in limbo. */
+struct pin_block_run {
+	uint64_t phys;
+	uint64_t length;
+	bool limbo;
+};
+/* All of them, in no order; no lock is held in visit: what changes meanwhile is seen or not. */
+void pin_visit_blocks(struct pin_table *table, void (*visit)(void *arg, const struct pin_block_run *run), void *arg);
+
 /* Who waits, for `pinfs pins`. */
 struct pin_wait_info {
 	uint64_t ino, first, last, since, deadline, conflicts;

@@ -35,6 +35,8 @@ static size_t request_size(unsigned type)
 		return sizeof(struct wire_range);
 	case WIRE_CANCEL:
 		return sizeof(struct wire_cancel);
+	case WIRE_MAP:
+		return sizeof(struct wire_map);
 	case WIRE_LIST:
 	case WIRE_GOODBYE:
 		return sizeof(struct wire_header);
@@ -80,6 +82,26 @@ static bool listed_valid(const void *message, size_t size)
 	return listed.path_length <= size - sizeof(listed);
 }
 
+static bool file_map_valid(const void *message, size_t size)
+{
+	struct wire_file_map map;
+
+	if (size < sizeof(map))
+		return false;
+	memcpy(&map, message, sizeof(map));
+	return map.count <= (size - sizeof(map)) / sizeof(struct wire_extent);
+}
+
+static bool pool_map_valid(const void *message, size_t size)
+{
+	struct wire_pool_map map;
+
+	if (size < sizeof(map))
+		return false;
+	memcpy(&map, message, sizeof(map));
+	return map.count <= (size - sizeof(map)) / sizeof(struct wire_cell);
+}
+
 bool wire_answer_valid(const void *message, size_t size)
 {
 	if (!wire_header_valid(message, size))
@@ -96,6 +118,10 @@ bool wire_answer_valid(const void *message, size_t size)
 		return true;
 	case WIRE_LISTED:
 		return listed_valid(message, size);
+	case WIRE_FILE_MAP:
+		return file_map_valid(message, size);
+	case WIRE_POOL_MAP:
+		return pool_map_valid(message, size);
 	default:
 		return false;
 	}
@@ -114,6 +140,7 @@ void wire_fds_expected(unsigned type, unsigned *ret_least, unsigned *ret_most)
 	switch (type) {
 	case WIRE_HELLO:
 	case WIRE_LIST:
+	case WIRE_MAP:
 		most = 1;
 		break;
 	case WIRE_PIN:

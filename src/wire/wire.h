@@ -18,6 +18,8 @@
  *   BELL                           ->                                  no answer
  *   LIST                           ->
  *                                   <- LISTED ..., DONE
+ *   MAP [file]                     ->
+ *                                   <- FILE_MAP or POOL_MAP ..., DONE
  *   GOODBYE                        ->
  *                                   <- DONE, and the end: everything is unpinned
  *
@@ -53,6 +55,7 @@ enum wire_type {
 	WIRE_LIST = 7,
 	WIRE_GOODBYE = 8,
 	WIRE_WORD = 9,
+	WIRE_MAP = 10,
 	/* daemon to client */
 	WIRE_WELCOME = 64,
 	WIRE_PART = 65,
@@ -60,6 +63,8 @@ enum wire_type {
 	WIRE_PINNED = 67,
 	WIRE_DONE = 68,
 	WIRE_LISTED = 69,
+	WIRE_FILE_MAP = 70,
+	WIRE_POOL_MAP = 71,
 	/* on the event socket */
 	WIRE_EVENT = 128,
 };
@@ -132,6 +137,15 @@ struct wire_list {
 	struct wire_header header;
 };
 
+/* MAP. Descriptors: none, for the whole pool; or one, an open file or an O_PATH one. */
+struct wire_map {
+	struct wire_header header;
+	uint64_t offset; /* a file: extents that end behind it, as many as one message takes; bytes */
+	uint64_t cells; /* the pool: in about so many pieces, 1 to WIRE_CELLS_MAX */
+};
+static_assert(sizeof(struct wire_map) == 40, "map layout");
+#define WIRE_CELLS_MAX 65536u
+
 /* ---- Answers ---- */
 
 /* Descriptors: the event socket, and the state page (both new; for a session that came back: its page again). */
@@ -179,6 +193,10 @@ struct wire_extent {
 };
 static_assert(sizeof(struct wire_extent) == 32, "extent layout");
 #define WIRE_EXTENT_DETACHED 1u
+/* Of a FILE_MAP: */
+#define WIRE_EXTENT_UNWRITTEN 2u /* allocated, and reads as zeros */
+#define WIRE_EXTENT_PINNED 4u /* some of it */
+#define WIRE_EXTENT_LOST 8u /* some of it */
 
 /* EXTENTS and PINNED: pieces of the list, in file order; PINNED is the last one. On an error: no extents. */
 struct wire_pinned {
@@ -222,6 +240,39 @@ struct wire_listed {
 static_assert(sizeof(struct wire_listed) == 120, "listed layout");
 #define WIRE_STATE_IDLE 1u /* cached, and not in use */
 #define WIRE_STATE_AWAY 2u /* its session is not connected */
+
+/* Extents of a file, in order. None: there are no more. */
+struct wire_file_map {
+	struct wire_header header;
+	uint64_t ino;
+	uint64_t size;
+	uint32_t count; /* of extents in this message */
+	uint32_t reserved;
+	struct wire_extent extent[];
+};
+static_assert(sizeof(struct wire_file_map) == 48, "file map layout");
+#define WIRE_FILE_MAP_MAX ((WIRE_MESSAGE_MAX - sizeof(struct wire_file_map)) / sizeof(struct wire_extent))
+
+/* Blocks of 4 KiB. What is none of these is in use by files, or the part's own. */
+struct wire_cell {
+	uint32_t free;
+	uint32_t pinned; /* without those in limbo */
+	uint32_t limbo;
+	uint32_t lost; /* may be pinned, too */
+};
+
+/* Cells of a part, in order; parts in order. */
+struct wire_pool_map {
+	struct wire_header header;
+	uint64_t cell_bytes; /* of each but the last of a part */
+	uint64_t part_bytes;
+	uint64_t first; /* number of the first cell in this message */
+	uint32_t part;
+	uint32_t count; /* of cells in this message */
+	struct wire_cell cell[];
+};
+static_assert(sizeof(struct wire_pool_map) == 56, "pool map layout");
+#define WIRE_POOL_MAP_MAX ((WIRE_MESSAGE_MAX - sizeof(struct wire_pool_map)) / sizeof(struct wire_cell))
 
 /* kind and reason: the values of enum pin_event_kind and enum pin_reason, which are PINFS_EVENT_ and PINFS_REASON_. */
 struct wire_event {

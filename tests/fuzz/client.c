@@ -4,7 +4,7 @@
  * other things, the state page written to. Nothing of it may crash the client, or keep it for ever.
  */
 #include "fuzz.h"
-#include "client/list.h"
+#include "client/ask.h"
 #include "steps.h"
 
 /* getxattr(2) is answered there; a client that is lied to may come back as a new one each time. */

@@ -1,7 +1,7 @@
 /* libpinfs against a daemon of the test's own: pins and their memory, durability, refusals, rubbish. */
 #include "client_world.h"
 
-#include "client/list.h"
+#include "client/ask.h"
 
 /* True if the kernel may store there. */
 static bool is_writable(void *address)

@@ -453,6 +453,71 @@ static unsigned list(struct peer *peer, int fd, struct wire_listed *entries, uns
 	return count;
 }
 
+/* MAP: extents of a file, in pieces; `cells` of the pool. */
+static void test_map(void **state)
+{
+	struct world *world = *state;
+	struct pool *pool = world->pool;
+	uint64_t ino = file_make(pool, "file");
+	struct wire_map message = {.offset = 0};
+	struct packet packet;
+	const struct wire_file_map *map = (const struct wire_file_map *)packet.bytes;
+	const struct wire_pool_map *cells = (const struct wire_pool_map *)packet.bytes;
+	struct alloc_stats space;
+	uint64_t number, free_blocks = 0, pinned = 0, blocks = 0;
+	uint32_t seen = 0;
+	struct grant grant;
+	struct peer peer;
+	int fd;
+
+	/* No two neighbours: more extents than a message has room for. */
+	for (uint64_t i = 0; i < WIRE_FILE_MAP_MAX + 3; i++)
+		file_fill(pool, ino, 2 * i * BLOCK, BLOCK, 0x11);
+	peer_open(&peer, world);
+	assert_int_equal(pin_ino(&peer, ino, 0, 10, WRITE, &grant), 0);
+	fd = stand_in(world, ino, O_PATH);
+	for (unsigned round = 0; round < 3; round++) {
+		number = ask(&peer, WIRE_MAP, &message, sizeof(message), fd);
+		answer(&peer, &packet);
+		assert_int_equal(header_of(&packet)->type, WIRE_FILE_MAP);
+		assert_int_equal(map->ino, ino);
+		assert_int_equal(map->size, (2 * (WIRE_FILE_MAP_MAX + 2) + 1) * BLOCK);
+		assert_int_equal(map->count, round == 0 ? WIRE_FILE_MAP_MAX : round == 1 ? 3 : 0);
+		for (uint32_t i = 0; i < map->count; i++, seen++) {
+			assert_int_equal(map->extent[i].offset, 2ull * seen * BLOCK);
+			assert_int_equal(map->extent[i].length, BLOCK);
+			assert_int_equal(map->extent[i].flags, seen == 0 ? WIRE_EXTENT_PINNED : 0);
+			message.offset = map->extent[i].offset + BLOCK;
+		}
+		assert_int_equal(done(&peer, number), 0);
+	}
+	close(fd);
+	message.cells = 7;
+	number = ask(&peer, WIRE_MAP, &message, sizeof(message), -1);
+	for (answer(&peer, &packet); header_of(&packet)->type == WIRE_POOL_MAP; answer(&peer, &packet)) {
+		for (uint32_t i = 0; i < cells->count; i++) {
+			free_blocks += cells->cell[i].free;
+			pinned += cells->cell[i].pinned;
+			assert_int_equal(cells->cell[i].limbo + cells->cell[i].lost, 0);
+		}
+		assert_true(cells->first + cells->count <= 8);
+		blocks = max_u64(blocks, cells->part_bytes / BLOCK);
+	}
+	assert_int_equal(header_of(&packet)->request, number);
+	assert_int_equal(header_of(&packet)->error, 0);
+	alloc_stats(pool->fs->alloc, &space);
+	assert_int_equal(free_blocks, space.free);
+	assert_int_equal(pinned, 1);
+	assert_true(blocks >= space.total);
+	for (message.cells = 0; message.cells <= WIRE_CELLS_MAX + 1; message.cells += WIRE_CELLS_MAX + 1)
+		assert_int_equal(done(&peer, ask(&peer, WIRE_MAP, &message, sizeof(message), -1)), -EINVAL);
+	fd = stand_in(world, 1, O_PATH);
+	assert_int_equal(done(&peer, ask(&peer, WIRE_MAP, &message, sizeof(message), fd)), -EINVAL);
+	close(fd);
+	peer_close(&peer);
+	file_remove(pool, "file", ino);
+}
+
 static void test_list(void **state)
 {
 	struct world *world = *state;
@@ -517,6 +582,7 @@ int main(void)
 		WITH_WORLD(test_recall),
 		WITH_WORLD(test_cancel),
 		WITH_WORLD(test_cached),
+		WITH_WORLD(test_map),
 		WITH_WORLD(test_list),
 	};
 

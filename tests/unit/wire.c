@@ -16,14 +16,15 @@ struct form {
 };
 
 static const struct form forms[] = {
-	{WIRE_HELLO, sizeof(struct wire_hello), true},	  {WIRE_PIN, sizeof(struct wire_pin), true},
-	{WIRE_UNPIN, sizeof(struct wire_range), true},	  {WIRE_COMMIT, sizeof(struct wire_range), true},
-	{WIRE_CANCEL, sizeof(struct wire_cancel), true},  {WIRE_BELL, sizeof(struct wire_range), true},
-	{WIRE_LIST, sizeof(struct wire_list), true},	  {WIRE_GOODBYE, sizeof(struct wire_header), true},
-	{WIRE_WORD, sizeof(struct wire_range), true},	  {WIRE_WELCOME, sizeof(struct wire_welcome), false},
-	{WIRE_PART, sizeof(struct wire_part), false},	  {WIRE_EXTENTS, sizeof(struct wire_pinned), false},
-	{WIRE_PINNED, sizeof(struct wire_pinned), false}, {WIRE_DONE, sizeof(struct wire_done), false},
-	{WIRE_LISTED, sizeof(struct wire_listed), false},
+	{WIRE_HELLO, sizeof(struct wire_hello), true},	      {WIRE_PIN, sizeof(struct wire_pin), true},
+	{WIRE_UNPIN, sizeof(struct wire_range), true},	      {WIRE_COMMIT, sizeof(struct wire_range), true},
+	{WIRE_CANCEL, sizeof(struct wire_cancel), true},      {WIRE_BELL, sizeof(struct wire_range), true},
+	{WIRE_LIST, sizeof(struct wire_list), true},	      {WIRE_GOODBYE, sizeof(struct wire_header), true},
+	{WIRE_WORD, sizeof(struct wire_range), true},	      {WIRE_WELCOME, sizeof(struct wire_welcome), false},
+	{WIRE_PART, sizeof(struct wire_part), false},	      {WIRE_EXTENTS, sizeof(struct wire_pinned), false},
+	{WIRE_PINNED, sizeof(struct wire_pinned), false},     {WIRE_DONE, sizeof(struct wire_done), false},
+	{WIRE_LISTED, sizeof(struct wire_listed), false},     {WIRE_MAP, sizeof(struct wire_map), true},
+	{WIRE_FILE_MAP, sizeof(struct wire_file_map), false}, {WIRE_POOL_MAP, sizeof(struct wire_pool_map), false},
 };
 
 static _Alignas(8) unsigned char buffer[WIRE_MESSAGE_MAX + 64];
@@ -84,6 +85,8 @@ static void test_counts(void **state)
 {
 	struct wire_pinned *pinned = (struct wire_pinned *)buffer;
 	struct wire_listed *listed = (struct wire_listed *)buffer;
+	struct wire_file_map *extents = (struct wire_file_map *)buffer;
+	struct wire_pool_map *cells = (struct wire_pool_map *)buffer;
 	size_t size;
 
 	(void)state;
@@ -113,6 +116,22 @@ static void test_counts(void **state)
 	assert_false(wire_answer_valid(buffer, size));
 	listed->path_length = UINT32_MAX;
 	assert_false(wire_answer_valid(buffer, size));
+	size = sizeof(*extents) + 3 * sizeof(extents->extent[0]);
+	make(WIRE_FILE_MAP, size);
+	extents->count = 3;
+	assert_true(wire_answer_valid(buffer, size));
+	extents->count = 4;
+	assert_false(wire_answer_valid(buffer, size));
+	extents->count = 0x08000003u; /* times an extent's size it is 3 of them, in 32 bits */
+	assert_false(wire_answer_valid(buffer, size));
+	size = sizeof(*cells) + 3 * sizeof(cells->cell[0]);
+	make(WIRE_POOL_MAP, size);
+	cells->count = 3;
+	assert_true(wire_answer_valid(buffer, size));
+	cells->count = 4;
+	assert_false(wire_answer_valid(buffer, size));
+	cells->count = 0x10000003u;
+	assert_false(wire_answer_valid(buffer, size));
 }
 
 static void test_descriptors(void **state)
@@ -120,11 +139,11 @@ static void test_descriptors(void **state)
 	static const struct {
 		unsigned type, least, most;
 	} expected[] = {
-		{WIRE_HELLO, 0, 1},    {WIRE_PIN, 1, 1},  {WIRE_UNPIN, 0, 0},	{WIRE_COMMIT, 0, 0},
-		{WIRE_CANCEL, 0, 0},   {WIRE_BELL, 0, 0}, {WIRE_LIST, 0, 1},	{WIRE_GOODBYE, 0, 0},
-		{WIRE_WELCOME, 2, 2},  {WIRE_PART, 1, 1}, {WIRE_EXTENTS, 0, 0}, {WIRE_PINNED, 0, 0},
-		{WIRE_DONE, 0, 0},     {WIRE_WORD, 0, 0}, {WIRE_LISTED, 0, 0},	{WIRE_EVENT, 0, 0},
-		{50, 0, WIRE_FDS_MAX},
+		{WIRE_HELLO, 0, 1},   {WIRE_PIN, 1, 1},	     {WIRE_UNPIN, 0, 0},    {WIRE_COMMIT, 0, 0},
+		{WIRE_CANCEL, 0, 0},  {WIRE_BELL, 0, 0},     {WIRE_LIST, 0, 1},	    {WIRE_GOODBYE, 0, 0},
+		{WIRE_WELCOME, 2, 2}, {WIRE_PART, 1, 1},     {WIRE_EXTENTS, 0, 0},  {WIRE_PINNED, 0, 0},
+		{WIRE_MAP, 0, 1},     {WIRE_FILE_MAP, 0, 0}, {WIRE_POOL_MAP, 0, 0}, {WIRE_DONE, 0, 0},
+		{WIRE_WORD, 0, 0},    {WIRE_LISTED, 0, 0},   {WIRE_EVENT, 0, 0},    {50, 0, WIRE_FDS_MAX},
 	};
 
 	(void)state;
