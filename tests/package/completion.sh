@@ -7,7 +7,9 @@
 complete_words() {
 	(
 		set +eux
+		# shellcheck disable=SC2317 # called by what is sourced
 		complete() { :; }
+		# shellcheck disable=SC2317
 		compopt() { :; }
 		# shellcheck source=/dev/null
 		. "$PACKAGE_ROOT/tools/completion/pinfs"
