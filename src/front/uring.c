@@ -11,7 +11,9 @@
  * any number may be held, and requests go on. Their memory is touched only as far as it is used. The kernel gives a
  * request that found no entry to the next one that commits, not to one that is registered: so each time one is held the
  * kernel is made to send a question (kick), whose answer is a commit. Then requests are waiting in the kernel only
- * while one is served, whose end is a commit, or again a kick.
+ * while one is served, whose end is a commit, or again a kick. The question (FUSE_NOTIFY_RETRIEVE) is about the very
+ * file whose request is held: of folders, the root too, kernels of 2026 answer none (-EINVAL; 6.18.44 is one). And the
+ * kernel has that file as long as it waits for our answer: this thread will not be who drops the last reference.
  *
  * Only the queue's thread uses its ring, until it has ended; who answers in another thread puts the entry on the done
  * list and wakes it. libfuse wants a request in one piece, so an entry's memory is
@@ -77,9 +79,9 @@ struct front_uring_entry {
 	struct iovec iov[2]; /* header, payload */
 	_Atomic uint64_t unique; /* the request that is to be answered; 0: none */
 	uint64_t commit_id;
+	uint64_t node; /* that the request is about */
 	uint16_t qid;
 	bool held;
-	bool registered;
 };
 SLIST_HEAD(entries_done, front_uring_entry);
 
@@ -356,23 +358,37 @@ static char *message_of(struct front_uring_entry *entry, size_t *ret_length)
 	memcpy(message, &in, sizeof(in));
 	memcpy(message + sizeof(in), header->op_in, operation);
 	entry->commit_id = header->ent.commit_id;
+	entry->node = in.nodeid;
 	atomic_store(&entry->unique, in.unique);
 	*ret_length = in.len;
 	return message;
 }
 
-/* The kernel sends what it has cached of the root at offset 0, 0 bytes: to this core's queue. */
-static void kick(struct queue *queue)
+/* The kernel sends what it has cached of the file at offset 0, 0 bytes: to this core's queue. False: of this one not. */
+static bool ask(struct queue *queue, uint64_t node)
 {
-	struct fuse_notify_retrieve_out retrieve = {
-		.notify_unique = KICK | queue->kicks << 1,
-		.nodeid = FUSE_ROOT_ID,
-	};
+	struct fuse_notify_retrieve_out retrieve = {.notify_unique = KICK | queue->kicks << 1, .nodeid = node};
 	struct fuse_out_header out = {.len = sizeof(out) + sizeof(retrieve), .error = FUSE_NOTIFY_RETRIEVE};
 	const struct iovec iov[] = {{&out, sizeof(out)}, {&retrieve, sizeof(retrieve)}};
 
 	queue->kicks++;
-	(void)!writev(fuse_session_fd(queue->uring->front->session), iov, 2);
+	return writev(fuse_session_fd(queue->uring->front->session), iov, 2) >= 0;
+}
+
+/*
+ * What a folder holds up (FS_IOC_SHUTDOWN, chattr) is asked for by way of another file whose request is held. Where
+ * there is none, others of the entries are in use, and their end is a commit or a kick.
+ */
+static void kick(struct front_uring_entry *held)
+{
+	struct front_uring_entry *entry;
+
+	if (ask(held->queue, held->node))
+		return;
+	for (entry = atomic_load(&held->queue->entries); entry != NULL; entry = entry->older) {
+		if (entry->held && entry != held && ask(held->queue, entry->node))
+			return;
+	}
 }
 
 static bool is_kick(const struct front_uring_entry *entry)
@@ -403,7 +419,7 @@ static void hold(struct front_uring_entry *entry)
 		command(more, COMMAND_REGISTER);
 	}
 	(void)io_uring_submit(&queue->ring);
-	kick(queue);
+	kick(entry);
 }
 
 static void serve(struct front_uring_entry *entry)

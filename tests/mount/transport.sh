@@ -42,6 +42,17 @@ case_uring() {
 	pool_finish
 }
 
+# More requests that are held than a queue has entries: none stays in the kernel.
+case_held() {
+	pool_make 32M 16M
+	MT_TRANSPORT='' pool_mount transport=uring
+	need_uring
+	pool_finish
+	[[ -e ${LIBPINFS:-} ]] || skip "libpinfs.so is not beside PINFS: set LIBPINFS"
+	rm -r "$MT_CASE/pool" "$MNT"
+	MT_TRANSPORT=uring py pins held_at_once
+}
+
 # Where a queue cannot be had, here for want of descriptors, the mount is as good as ever.
 case_fallback() {
 	local limit

@@ -424,7 +424,31 @@ def limbo_is_named():
 
 # ---- Item 2: many waiters ----
 
-def many_waiters(count=int(os.environ.get('MT_WAITERS', '10000'))):
+def all_sleep(pid, count):
+    """True if that process has so many threads beside the first, and each is in a system call that waits."""
+    states = []
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/stat', encoding='ascii') as file:
+            states.append(file.read().rsplit(') ', 1)[1][0])
+    return len(states) == count + 1 and set(states) <= {'S', 'D'}
+
+
+def await_recalls(session, count):
+    """Until so many pins are in somebody's way. The mount is asked for nothing: that could help a request on."""
+    recalled = set()
+    while len(recalled) < count:
+        event = session.event()
+        assert event is not None, f'{len(recalled)} of {count} pins were recalled'
+        assert event[0] == pinfs.RECALL, event
+        recalled.add(event[2])
+
+
+def held_at_once():
+    """All requests are there before the first is taken: over io_uring more than a core's queue has entries."""
+    many_waiters(200, at_once=True)
+
+
+def many_waiters(count=int(os.environ.get('MT_WAITERS', '10000')), at_once=False):
     """Truncates of so many files wait: no thread more, everything else goes on, all are answered."""
     pool = Pool('break_timeout=inf', data='256M', meta='64M')
     os.mkdir(MNT + '/d')
@@ -436,7 +460,13 @@ def many_waiters(count=int(os.environ.get('MT_WAITERS', '10000'))):
             file.write(b'a')
         pins.append(session.pin(path, 0, 1, READ))
     threads = len(os.listdir(f'/proc/{pool.daemon}/task'))
+    if at_once:
+        os.kill(pool.daemon, signal.SIGSTOP)
     waiter = subprocess.Popen(['waiters', MNT + '/d', str(count)])
+    if at_once:
+        until(lambda: all_sleep(waiter.pid, count), f'{count} truncates have been sent')
+        os.kill(pool.daemon, signal.SIGCONT)
+        await_recalls(session, count)
     pool.waiting(count)
     now = len(os.listdir(f'/proc/{pool.daemon}/task'))
     assert now <= max(threads, 64), f'{now} threads, and {threads} before'
