@@ -141,6 +141,29 @@ void front_uring_answered(struct front_uring_entry *entry)
 
 /* ---- What is held ---- */
 
+/* NULL: no memory. */
+static cpu_set_t *set_of(unsigned core, size_t *ret_bytes)
+{
+	cpu_set_t *set = CPU_ALLOC(core + 1);
+
+	*ret_bytes = CPU_ALLOC_SIZE(core + 1);
+	if (set == NULL)
+		return NULL;
+	CPU_ZERO_S(*ret_bytes, set);
+	CPU_SET_S(core, *ret_bytes, set);
+	return set;
+}
+
+static void move_to(unsigned core)
+{
+	size_t bytes;
+	cpu_set_t *set = set_of(core, &bytes);
+
+	if (set != NULL)
+		(void)sched_setaffinity(0, bytes, set);
+	CPU_FREE(set);
+}
+
 /* The kernel sends what it has cached of the file at offset 0, 0 bytes: to this core's queue. False: of this one not.
  */
 static bool ask(struct front_uring_queue *queue, uint64_t node)
@@ -157,7 +180,7 @@ static bool ask(struct front_uring_queue *queue, uint64_t node)
  * What a folder holds up (FS_IOC_SHUTDOWN, chattr) is asked for by way of another file whose request is held. Where
  * there is none, others of the entries are in use, and their end is a commit or a kick.
  */
-static void kick(struct front_uring_entry *held)
+static void ask_about_any(struct front_uring_entry *held)
 {
 	struct front_uring_entry *entry;
 
@@ -167,6 +190,18 @@ static void kick(struct front_uring_entry *held)
 		if (entry->held && entry != held && ask(held->queue, entry->node))
 			return;
 	}
+}
+
+/* The kernel takes the question to the queue of the core that asks: rarely not ours (one that came after the mount). */
+static void kick(struct front_uring_entry *held)
+{
+	const unsigned core = held->queue->core;
+
+	if (held->qid != core)
+		move_to(held->qid);
+	ask_about_any(held);
+	if (held->qid != core)
+		move_to(core);
 }
 
 /* The request goes on elsewhere: another entry takes the place of this one. Without memory there is one less. */
@@ -263,19 +298,6 @@ static void handle(struct front_uring_queue *queue)
 
 /* ---- The thread ---- */
 
-/* If that core is not for us the thread runs where it may. */
-static void stay_on(unsigned core)
-{
-	cpu_set_t *set = CPU_ALLOC(core + 1);
-
-	if (set == NULL)
-		return;
-	CPU_ZERO_S(CPU_ALLOC_SIZE(core + 1), set);
-	CPU_SET_S(core, CPU_ALLOC_SIZE(core + 1), set);
-	(void)sched_setaffinity(0, CPU_ALLOC_SIZE(core + 1), set);
-	CPU_FREE(set);
-}
-
 static void wait_for_go(struct front_uring *uring)
 {
 	pthread_mutex_lock(&uring->lock);
@@ -296,7 +318,6 @@ static void *serve_queue(void *arg)
 	struct front_uring_queue *queue = arg;
 	struct front_uring *uring = queue->uring;
 
-	stay_on(queue->core);
 	wait_for_go(uring);
 	if (!atomic_load(&uring->stopping))
 		register_entries(queue);
@@ -313,6 +334,26 @@ static void *serve_queue(void *arg)
 }
 
 /* ---- Life ---- */
+
+/* On its core from the start: its kicks have to come from there. -EINVAL: that core is not for us. */
+static int start_thread(struct front_uring_queue *queue)
+{
+	size_t bytes;
+	cpu_set_t *set = set_of(queue->core, &bytes);
+	pthread_attr_t attr;
+	int error = set == NULL ? -ENOMEM : -pthread_attr_init(&attr);
+
+	if (error != 0)
+		goto free_set;
+	error = -pthread_attr_setaffinity_np(&attr, bytes, set);
+	if (error == 0)
+		error = -pthread_create(&queue->thread, &attr, serve_queue, queue);
+	queue->has_thread = error == 0;
+	pthread_attr_destroy(&attr);
+free_set:
+	CPU_FREE(set);
+	return error;
+}
 
 int front_uring_queue_open(struct front_uring_queue *queue, unsigned core)
 {
@@ -339,9 +380,7 @@ int front_uring_queue_open(struct front_uring_queue *queue, unsigned core)
 				return error;
 		}
 	}
-	error = -pthread_create(&queue->thread, NULL, serve_queue, queue);
-	queue->has_thread = error == 0;
-	return error;
+	return start_thread(queue);
 }
 
 void front_uring_queue_stop(struct front_uring_queue *queue)

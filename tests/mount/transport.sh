@@ -74,6 +74,26 @@ case_fallback() {
 	skip "no number of descriptors is too small for the queues alone, or libfuse has no custom I/O"
 }
 
+# Where not all cores are the daemon's, some queue would stand still: /dev/fuse it is.
+case_cores() {
+	(($(nproc) > 1)) || skip "one core"
+	offered || skip "the kernel does not offer it"
+	CPUSET=/sys/fs/cgroup/cpuset/pinfs-test.$$
+	[[ -e /sys/fs/cgroup/cpuset/cpuset.mems ]] || skip "no cpusets in /sys/fs/cgroup/cpuset"
+	mkdir "$CPUSET" || skip "no cpuset can be made"
+	trap 'rmdir "$CPUSET"' EXIT
+	cat /sys/fs/cgroup/cpuset/cpuset.mems >"$CPUSET/cpuset.mems"
+	echo 0 >"$CPUSET/cpuset.cpus"
+	pool_make 32M 16M
+	MT_TRANSPORT='' mount_saying transport=uring in_cpuset
+	fell_back
+}
+
+in_cpuset() {
+	echo $BASHPID >"$CPUSET/tasks"
+	exec "$@"
+}
+
 fell_back() {
 	[[ $(grep -c 'transport=uring: /dev/fuse is used: ' "$MT_CASE/said") == 1 ]] || fail "$(cat "$MT_CASE/said")"
 	[[ $(stat_of transport) == dev ]]
