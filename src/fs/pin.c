@@ -275,6 +275,19 @@ static int record(struct fs *fs, const struct fs_pin_request *request, const str
 	return error;
 }
 
+/* What was dropped lately may still have the room. */
+static int record_in_room(struct fs *fs, const struct fs_pin_request *request, const struct fs_extents *list,
+			  bool hurried)
+{
+	int error = record(fs, request, list);
+
+	if (error != -ENOSPC)
+		return error;
+	if (hurried)
+		return -ERESTART;
+	return fs_reaper_flush(fs) ? record(fs, request, list) : error;
+}
+
 /* Taken and recorded, or an error. */
 static int grant(struct fs *fs, struct fs_pin_request *request, bool hurried)
 {
@@ -283,7 +296,7 @@ static int grant(struct fs *fs, struct fs_pin_request *request, bool hurried)
 
 	error = take(fs, request, &list);
 	if (error == 0) {
-		error = record(fs, request, &list);
+		error = record_in_room(fs, request, &list, hurried);
 		if (error != 0)
 			pin_drop(request->pin);
 	}

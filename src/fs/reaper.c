@@ -298,9 +298,9 @@ static bool reaper_wait(struct fs_pinning *pinning)
 }
 
 /*
- * Nobody waits for the thread: whoever needs blocks reaps by himself (fs_reaper_flush()). So it lets a millisecond's
- * drops come together: each drop that finds others queued wakes nobody, and the next pin of a client that unpins and
- * pins does not meet the reaper at the ledger.
+ * Nobody waits for the thread: whoever needs blocks, or pages for a record, reaps by himself (fs_reaper_flush()). So it
+ * lets a millisecond's drops come together: each drop that finds others queued wakes nobody, and the next pin of a
+ * client that unpins and pins does not meet the reaper at the ledger.
  */
 #define GATHER_NS FS_NS_PER_MS
 

@@ -124,6 +124,74 @@ static void test_no_space(void **state)
 	file_remove(pool, "other", other);
 }
 
+#define PIECES 400u
+#define HEAVY_MAX 100000u
+
+/* Files, each with pages of its own, until there is no page left. */
+static unsigned heavy_make(struct pool *pool)
+{
+	static const char value[3000];
+	char name[16];
+
+	for (unsigned i = 0; i < HEAVY_MAX; i++) {
+		uint64_t ino;
+		int error;
+
+		(void)snprintf(name, sizeof(name), "heavy%u", i);
+		ino = file_make(pool, name);
+		error = fs_setxattr(pool->fs, ino, "user.heavy", value, sizeof(value), 0);
+		if (error == 0)
+			continue;
+		assert_int_equal(error, -ENOSPC);
+		file_remove(pool, name, ino);
+		return i;
+	}
+	fail();
+	return 0;
+}
+
+static void heavy_remove(struct pool *pool, unsigned number)
+{
+	struct fs_entry entry;
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "heavy%u", number);
+	assert_int_equal(fs_lookup(pool->fs, ROOT, name, &entry), 0);
+	fs_forget(pool->fs, entry.attr.st_ino, 1);
+	file_remove(pool, name, entry.attr.st_ino);
+}
+
+/* There are pages for the record of one such pin, and of none besides. */
+static void test_no_pages(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t ino = file_make(pool, "file");
+	struct client client;
+	unsigned heavy;
+	uint64_t id;
+
+	client_open(&client, pool->fs);
+	for (uint64_t block = 0; block < 2 * PIECES; block += 2)
+		file_fill(pool, ino, block * BLOCK, BLOCK, 0x11);
+	for (uint64_t block = 1; block < 2 * PIECES; block += 2)
+		file_fill(pool, ino, block * BLOCK, BLOCK, 0x22);
+	heavy = heavy_make(pool);
+	while (pin_range(&client, ino, 0, 2 * PIECES * BLOCK, 0, &id) == -ENOSPC) {
+		assert_true(heavy > 0);
+		heavy_remove(pool, --heavy);
+	}
+	/* What was dropped is not waited for: it is erased by who needs the room. */
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(fs_unpin(pool->fs, client.holder, id), 0);
+		assert_int_equal(pin_range(&client, ino, 0, 2 * PIECES * BLOCK, 0, &id), 0);
+	}
+	client_close(&client);
+	settle(pool->fs);
+	while (heavy > 0)
+		heavy_remove(pool, --heavy);
+	file_remove(pool, "file", ino);
+}
+
 static void test_limit(void **state)
 {
 	struct pool *pool = *state;
@@ -668,6 +736,7 @@ int main(void)
 		PIN_TEST(test_refusals),
 		PIN_TEST(test_holes),
 		PIN_TEST(test_no_space),
+		PIN_TEST(test_no_pages),
 		PIN_TEST(test_limit),
 		PIN_TEST(test_extend),
 		PIN_TEST(test_gap),
