@@ -286,6 +286,7 @@ int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source
 {
 	uint64_t size = file->media->size;
 	struct step step;
+	bool stored = false;
 	unsigned tries = 0;
 	int error;
 
@@ -296,6 +297,7 @@ int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source
 
 		step = (struct step){.fs = fs, .file = file, .offset = offset, .end = end, .keep_times = keep_times};
 		error = step_run(&step, &from);
+		stored = stored || step.stored;
 		/* The reserved blocks that are lost are known now: others. */
 	} while (error == -EHWPOISON && step.lost_fresh && ++tries < FS_LOST_TRIES);
 	if (error == 0) {
@@ -304,7 +306,7 @@ int fs_write_step(struct fs *fs, struct fs_inode *file, struct fs_source *source
 	}
 	/* The size stays: what was stored behind it in its block is zeros again; a holder of it had it overwritten
 	 * before. */
-	if (step.stored && fs_zero_range(fs, file, size, min_u64(end, align_up(size, FMT_BLOCK_SIZE))) != 0)
+	if (stored && fs_zero_range(fs, file, size, min_u64(end, align_up(size, FMT_BLOCK_SIZE))) != 0)
 		fs_failed(fs, -EIO, "write", file->ino);
 	return error == -EHWPOISON ? error : fs_failed(fs, error, "write", file->ino);
 }
