@@ -7,7 +7,7 @@ import mmap
 import os
 import sys
 
-from calls import equal, opened, read_file, wait_for_clock, write_file
+from calls import equal, opened, read_file, sync, wait_for_clock, write_file
 
 COMMAND, CACHE, FOLDER = sys.argv[1:]
 
@@ -25,7 +25,7 @@ def drop_caches():
 def settle(path, fd):
     """All that makes the kernel write back and forget; each with a later clock, so that a time it moves shows."""
     want = times(path)
-    for name, action in (('sync', os.sync), ('fsync', lambda: os.fsync(fd)), ('drop_caches', drop_caches)):
+    for name, action in (('sync', sync), ('fsync', lambda: os.fsync(fd)), ('drop_caches', drop_caches)):
         wait_for_clock(want[1])
         action()
         equal(times(path), want, f'{path}: mtime and ctime after {name}')
@@ -60,7 +60,7 @@ def closed(path):
     write_file(path, b'y' * 100000)
     want = times(path)
     wait_for_clock(want[1])
-    os.sync()
+    sync()
     drop_caches()
     equal(times(path), want, f'{path}: mtime and ctime after close, sync, drop_caches')
     return want
