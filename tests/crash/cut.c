@@ -134,6 +134,10 @@ static int note_step(struct run *run, unsigned number, const struct script_world
 	int error;
 
 	run->steps = number;
+	if (world->fs == NULL && number == 0) {
+		(void)snprintf(run->why, WHY_BYTES, "set-up: it leaves the pool unmounted");
+		return -EINVAL;
+	}
 	if (world->fs == NULL) {
 		step->tree = run->step[number - 1].tree;
 		step->pins = run->step[number - 1].pins;
