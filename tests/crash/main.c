@@ -46,20 +46,11 @@ static const struct cut_limits full = {
 
 /* ---- Which scenario is next ---- */
 
-static unsigned named_count(void)
-{
-	struct scenario scenario;
-	unsigned count = 0;
-
-	while (scenario_named(count, &scenario))
-		count++;
-	return count;
-}
-
 /* Named ones; the alphabet; pairs, all of them in a full run; then, until time is over, pairs and triples by chance. */
 static bool pick(const struct options *options, uint64_t number, struct scenario *ret_scenario, unsigned *ret_length)
 {
-	uint64_t named = named_count(), single = scenario_generated_count(1), pairs = scenario_generated_count(2);
+	uint64_t named = scenario_named_count(), single = scenario_generated_count(1),
+		 pairs = scenario_generated_count(2);
 	uint64_t chance = same_mix(options->seed * 1000003 + number);
 
 	*ret_length = 0;
@@ -180,7 +171,7 @@ static int run_all(const struct options *options)
 			       (unsigned long long)scenario_generated_count(i), words[i]);
 	}
 	if (options->seconds > 0 && options->name_count == 0 &&
-	    work->next < named_count() + scenario_generated_count(1))
+	    work->next < scenario_named_count() + scenario_generated_count(1))
 		printf("# time was over before each scenario and each operation had its turn\n");
 	printf("# %llu images (and %llu that were the same), seed %llu\n", (unsigned long long)work->images,
 	       (unsigned long long)work->same, (unsigned long long)options->seed);

@@ -109,6 +109,16 @@ bool scenario_named(unsigned number, struct scenario *ret_scenario)
 	return false;
 }
 
+unsigned scenario_named_count(void)
+{
+	struct scenario scenario;
+	unsigned count = 0;
+
+	while (scenario_named(count, &scenario))
+		count++;
+	return count;
+}
+
 /* ---- Generated ---- */
 
 /* What every generated scenario begins with; free blocks hold what somebody left there. */

@@ -26,6 +26,7 @@ struct scenario {
 
 /* Named ones, from 0; false past the last. */
 bool scenario_named(unsigned number, struct scenario *ret_scenario);
+unsigned scenario_named_count(void);
 /* Every operation of the alphabet alone, then all pairs, then all triples. */
 uint64_t scenario_generated_count(unsigned length);
 void scenario_generate(unsigned length, uint64_t number, struct scenario *ret_scenario);

@@ -157,22 +157,23 @@ static int run_rename(const struct call *call)
 	return error != 0 ? error : fs_rename(fs, parent, name, new_parent, new_name, flags);
 }
 
-static int run_unlink(const struct call *call)
+static int take_away(const struct call *call, int (*function)(struct fs *fs, uint64_t parent, const char *name))
 {
 	const char *name;
 	uint64_t parent;
 	int error = find_parent(call->world->fs, call_word(call, 1), &parent, &name);
 
-	return error != 0 ? error : fs_unlink(call->world->fs, parent, name);
+	return error != 0 ? error : function(call->world->fs, parent, name);
+}
+
+static int run_unlink(const struct call *call)
+{
+	return take_away(call, fs_unlink);
 }
 
 static int run_rmdir(const struct call *call)
 {
-	const char *name;
-	uint64_t parent;
-	int error = find_parent(call->world->fs, call_word(call, 1), &parent, &name);
-
-	return error != 0 ? error : fs_rmdir(call->world->fs, parent, name);
+	return take_away(call, fs_rmdir);
 }
 
 /* Held, without a name. */

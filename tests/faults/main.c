@@ -253,20 +253,10 @@ static void run_scenario(struct stand *stand, const struct scenario *scenario)
 
 /* ---- All of them ---- */
 
-static unsigned named_count(void)
-{
-	struct scenario scenario;
-	unsigned count = 0;
-
-	while (scenario_named(count, &scenario))
-		count++;
-	return count;
-}
-
 /* Named ones, then each operation alone; where time is short another one is first each day. */
 static bool pick(const struct options *options, uint64_t number, struct scenario *ret_scenario)
 {
-	uint64_t named = named_count(), all = named + scenario_generated_count(1);
+	uint64_t named = scenario_named_count(), all = named + scenario_generated_count(1);
 
 	if (options->name_count > 0)
 		return number < options->name_count && scenario_find(options->names[number], ret_scenario);
