@@ -1,21 +1,11 @@
 /* Patches that are worth trying: places and values that mean something in the base pool. Linked with libFuzzer only. */
+#include "draw.h"
 #include "fuzz.h"
 #include "image.h"
 
 #include <string.h>
 
 extern struct image pool_image;
-
-/* A small generator of its own: libFuzzer's seed makes it repeatable. */
-static uint64_t state;
-
-static uint64_t draw(uint64_t below)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state % below;
-}
 
 static unsigned draw_kind(void)
 {
@@ -84,7 +74,7 @@ static uint64_t draw_value(const struct patch *patch, unsigned kind)
 	case 2:
 		return draw(64);
 	case 3:
-		return state * 0x9e3779b97f4a7c15;
+		return draw_any();
 	case 4: /* a page, an inode number, a block */
 		return draw(2048);
 	default:
@@ -141,7 +131,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t capacity, unsi
 		capacity = sizeof(patch[0]) * PATCHES_MAX;
 	if (seed % 8 == 0)
 		return LLVMFuzzerMutate(data, size < capacity ? size : capacity, capacity);
-	state = (uint64_t)seed * 0x9e3779b97f4a7c15 + 1;
+	draw_seed(seed);
 	if (count > PATCHES_MAX - 1)
 		count = PATCHES_MAX - 1;
 	memcpy(patch, data, count * sizeof(patch[0]));

@@ -1,16 +1,7 @@
 /* Steps that are worth trying: small numbers, edges, and one step changed at a time. Linked with libFuzzer only. */
+#include "draw.h"
 #include "fuzz.h"
 #include "steps.h"
-
-static uint64_t state;
-
-static uint64_t draw(uint64_t below)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state % below;
-}
 
 static uint64_t draw_value(void)
 {
@@ -42,7 +33,7 @@ static uint64_t draw_value(void)
 	case 2:
 		return draw(16) << 12;
 	case 3:
-		return state * 0x9e3779b97f4a7c15;
+		return draw_any();
 	default:
 		return draw(130);
 	}
@@ -96,7 +87,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t capacity, unsi
 
 	if (seed % 8 == 0)
 		return LLVMFuzzerMutate(data, size, capacity);
-	state = (uint64_t)seed * 0x9e3779b97f4a7c15 + 1;
+	draw_seed(seed);
 	if (count > STEPS_MAX - 1)
 		count = STEPS_MAX - 1;
 	memcpy(step, data, count * sizeof(step[0]));
