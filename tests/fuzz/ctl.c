@@ -9,6 +9,7 @@
 #include "fuzz.h"
 #include "image.h"
 #include "steps.h"
+#include "unit/stand_in.h"
 #include "wire/wire.h"
 #include "wire/word.h"
 
@@ -74,49 +75,7 @@ static struct process_identity self;
 static char socket_path[100];
 static dev_t device;
 
-/* ---- Handles as FUSE makes them, of memfds; the linker puts this in front of the system call ---- */
-
-int __real_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags);
-int __wrap_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags);
-
-int __wrap_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags)
-{
-	char link[64], path[256] = {0};
-	unsigned generation;
-	uint32_t word[3];
-	uint64_t ino;
-
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
-	if (readlink(link, path, sizeof(path) - 1) < 0 || sscanf(path, "/memfd:ino-%lu-%u", &ino, &generation) != 2)
-		return __real_name_to_handle_at(dirfd, name, handle, mount_id, flags);
-	word[0] = (uint32_t)(ino >> 32);
-	word[1] = (uint32_t)ino;
-	word[2] = generation;
-	memcpy(handle->f_handle, word, sizeof(word));
-	handle->handle_bytes = sizeof(word);
-	handle->handle_type = 0x81;
-	return 0;
-}
-
 /* ---- Talking ---- */
-
-static void send_packet(struct peer *peer, const void *bytes, size_t size, const int *fds, unsigned count)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 8)] = {0};
-	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-	struct cmsghdr *head = (struct cmsghdr *)control;
-
-	if (count > 0) {
-		message.msg_control = control;
-		message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-		head->cmsg_level = SOL_SOCKET;
-		head->cmsg_type = SCM_RIGHTS;
-		head->cmsg_len = CMSG_LEN(sizeof(int) * count);
-		memcpy(CMSG_DATA(head), fds, sizeof(int) * count);
-	}
-	(void)!sendmsg(peer->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
 
 static void take_welcome(struct peer *peer, const void *bytes, int *fds, unsigned count)
 {
@@ -224,9 +183,9 @@ static void say(struct peer *peer, const struct step *step, void *message, size_
 		memcpy((char *)message + step->place % (size - 3), &value, sizeof(value));
 	if ((step->how & HOW_CUT) != 0)
 		size = step->place % size;
-	send_packet(peer, message, size, fds, count);
+	(void)send_raw(peer->fd, message, size, fds, count, MSG_DONTWAIT);
 	if ((step->how & HOW_TWICE) != 0)
-		send_packet(peer, message, size, fds, count);
+		(void)send_raw(peer->fd, message, size, fds, count, MSG_DONTWAIT);
 	listen_to(peer, (step->how & HOW_DO_NOT_WAIT) == 0);
 }
 
@@ -290,7 +249,7 @@ static void say_raw(struct peer *peer, const struct step *step)
 	if (step->what % WHATS == WHAT_RAW)
 		say(peer, step, bytes, size, step->kind, (step->how & 1) != 0 ? files[0].fd[O_RDWR] : -1);
 	else if (peer->fd >= 0)
-		send_packet(peer, bytes, size, NULL, 0);
+		(void)send_raw(peer->fd, bytes, size, NULL, 0, MSG_DONTWAIT);
 }
 
 static void act_as_others(const struct step *step)

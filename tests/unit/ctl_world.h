@@ -7,6 +7,7 @@
 #define PINFS_TEST_CTL_WORLD_H
 
 #include "fs_pins.h"
+#include "stand_in.h"
 
 #include "ctl/ctl.h"
 #include "wire/wire.h"
@@ -19,32 +20,6 @@
 #include <sys/un.h>
 
 #define ANSWER_SECONDS 60 /* one that does not come is a failure */
-
-/* ---- Handles as FUSE makes them: the linker puts this in front of the system call ---- */
-
-int __real_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags);
-int __wrap_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags);
-
-int __wrap_name_to_handle_at(int dirfd, const char *name, struct file_handle *handle, int *mount_id, int flags)
-{
-	char link[64], path[4096] = {0};
-	unsigned generation;
-	uint32_t word[3];
-	const char *base;
-	uint64_t ino;
-
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
-	if (readlink(link, path, sizeof(path) - 1) < 0 || (base = strrchr(path, '/')) == NULL ||
-	    sscanf(base, "/ino-%lu-%u", &ino, &generation) != 2)
-		return __real_name_to_handle_at(dirfd, name, handle, mount_id, flags);
-	word[0] = (uint32_t)(ino >> 32);
-	word[1] = (uint32_t)ino;
-	word[2] = generation;
-	memcpy(handle->f_handle, word, sizeof(word));
-	handle->handle_bytes = sizeof(word);
-	handle->handle_type = 0x81;
-	return 0;
-}
 
 /* ---- The world ---- */
 
@@ -174,26 +149,6 @@ static inline int peer_dial(struct world *world)
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
 		fail_msg("connect: %s", strerror(errno));
 	return fd;
-}
-
-/* Returns 0 or -errno. */
-static inline int send_raw(int socket, const void *bytes, size_t size, const int *fds, unsigned count, int flags)
-{
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * 128)] = {0};
-	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (count > 0) {
-		struct cmsghdr *head = (struct cmsghdr *)control;
-
-		message.msg_control = control;
-		message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-		head->cmsg_level = SOL_SOCKET;
-		head->cmsg_type = SCM_RIGHTS;
-		head->cmsg_len = CMSG_LEN(sizeof(int) * count);
-		memcpy(CMSG_DATA(head), fds, sizeof(int) * count);
-	}
-	return sendmsg(socket, &message, flags | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* False: the daemon has ended the session. */
