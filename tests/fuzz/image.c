@@ -3,6 +3,7 @@
 #include "base/arith.h"
 #include "meta/meta.h"
 #include "region/region.h"
+#include "unit/scratch.h"
 
 #include <fcntl.h>
 #include <sodium.h>
@@ -243,13 +244,10 @@ static void remove_files(void)
 
 void image_make(struct image *image)
 {
-	const char *scratch = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 	int status;
 	pid_t child;
 
-	(void)snprintf(image->folder, sizeof(image->folder), "%s/pinfs-fuzz.XXXXXX", scratch);
-	if (mkdtemp(image->folder) == NULL)
-		die(image->folder);
+	scratch_folder(image->folder, sizeof(image->folder), "fuzz");
 	(void)snprintf(image->path[0], sizeof(image->path[0]), "%s/meta", image->folder);
 	(void)snprintf(image->path[1], sizeof(image->path[1]), "%s/data", image->folder);
 	made = image;

@@ -2,6 +2,8 @@
 #ifndef PINFS_TEST_CHECK_POOL_H
 #define PINFS_TEST_CHECK_POOL_H
 
+#include "scratch.h"
+
 #include "base/arith.h"
 #include "check/check.h"
 #include "format/format.h"
@@ -188,8 +190,7 @@ static inline int make_pool(void **state)
 	struct meta *meta;
 
 	(void)state;
-	strcpy(pool.folder, access("/dev/shm", W_OK) == 0 ? "/dev/shm/pinfs-check-XXXXXX" : "/tmp/pinfs-check-XXXXXX");
-	assert_non_null(mkdtemp(pool.folder));
+	scratch_folder(pool.folder, sizeof(pool.folder), "check");
 	snprintf(pool.sound_meta, sizeof(pool.sound_meta), "%s/sound-meta", pool.folder);
 	snprintf(pool.sound_data, sizeof(pool.sound_data), "%s/sound-data", pool.folder);
 	snprintf(pool.meta, sizeof(pool.meta), "%s/meta", pool.folder);

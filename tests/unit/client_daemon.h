@@ -5,6 +5,8 @@
 #ifndef PINFS_TESTS_CLIENT_DAEMON_H
 #define PINFS_TESTS_CLIENT_DAEMON_H
 
+#include "scratch.h"
+
 #include "wire/wire.h"
 #include "wire/word.h"
 
@@ -613,9 +615,7 @@ static inline void fake_make_part(struct fake_part *part, uint64_t bytes, uint64
 static inline void fake_start(struct fake *fake)
 {
 	memset(fake, 0, sizeof(*fake));
-	strcpy(fake->directory, "/tmp/pinfs-client-XXXXXX");
-	if (mkdtemp(fake->directory) == NULL)
-		abort();
+	scratch_folder(fake->directory, sizeof(fake->directory), "client");
 	snprintf(fake->path, sizeof(fake->path), "%s/socket", fake->directory);
 	fake->durability = WIRE_DURABILITY_CPU_FLUSH;
 	fake->extents_a_message = WIRE_EXTENTS_MAX;

@@ -5,6 +5,8 @@
 #ifndef PINFS_TEST_FS_MODEL_H
 #define PINFS_TEST_FS_MODEL_H
 
+#include "scratch.h"
+
 #include "base/arith.h"
 #include "check/check.h"
 #include "fs/fs.h"
@@ -76,16 +78,12 @@ static inline int pool_create(void **state)
 {
 	struct meta_create_args args = {.size = 64u << 20, .pool_uuid = "data test", .root_mode = 0755};
 	struct region_create_args region = {.path = pool.part_path, .size = PART_SIZE, .part_uuid = "data part"};
-	const char *base = getenv("TMPDIR");
 	struct meta_part part = {.number = 0};
 	struct message message = {""};
 	struct meta *meta;
 
 	(void)state;
-	if (base == NULL)
-		base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	snprintf(pool.folder, sizeof(pool.folder), "%s/pinfs-data-XXXXXX", base);
-	assert_non_null(mkdtemp(pool.folder));
+	scratch_folder(pool.folder, sizeof(pool.folder), "data");
 	snprintf(pool.meta_path, sizeof(pool.meta_path), "%s/meta", pool.folder);
 	snprintf(pool.part_path, sizeof(pool.part_path), "%s/data", pool.folder);
 	memcpy(region.pool_uuid, args.pool_uuid, sizeof(region.pool_uuid));

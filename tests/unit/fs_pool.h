@@ -2,6 +2,8 @@
 #ifndef PINFS_TEST_FS_POOL_H
 #define PINFS_TEST_FS_POOL_H
 
+#include "scratch.h"
+
 #include "base/arith.h"
 #include "check/check.h"
 #include "fs/inode.h"
@@ -37,15 +39,11 @@ static inline void pool_make(struct pool *pool)
 {
 	struct meta_create_args meta_args = {.size = META_SIZE_MIN, .root_mode = 0755};
 	struct region_create_args args = {.path = pool->data, .size = POOL_DATA_SIZE};
-	const char *scratch = getenv("TMPDIR");
 	struct meta_part part = {.number = 0};
 	struct message why;
 	struct meta *meta = NULL;
 
-	if (scratch == NULL)
-		scratch = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	(void)snprintf(pool->folder, sizeof(pool->folder), "%s/pinfs-fs.XXXXXX", scratch);
-	assert_non_null(mkdtemp(pool->folder));
+	scratch_folder(pool->folder, sizeof(pool->folder), "fs");
 	(void)snprintf(pool->meta, sizeof(pool->meta), "%s/meta", pool->folder);
 	(void)snprintf(pool->data, sizeof(pool->data), "%s/data", pool->folder);
 	pool->fs = NULL;

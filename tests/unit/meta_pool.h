@@ -1,6 +1,8 @@
-/* A scratch pool for unit tests: created in $TMPDIR, or on tmpfs where there is one. */
+/* A scratch pool for unit tests. */
 #ifndef PINFS_TESTS_META_POOL_H
 #define PINFS_TESTS_META_POOL_H
+
+#include "scratch.h"
 
 #include "meta/meta.h"
 
@@ -21,15 +23,11 @@ struct scratch {
 
 static inline void scratch_create(struct scratch *scratch, uint64_t size)
 {
-	const char *base = getenv("TMPDIR") != NULL	   ? getenv("TMPDIR")
-			   : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-							   : "/tmp";
 	struct meta_create_args args = {.size = size, .pool_uuid = "unit test pool", .root_mode = 0755};
 	struct message message = {""};
 	int error;
 
-	snprintf(scratch->folder, sizeof(scratch->folder), "%s/pinfs-unit-XXXXXX", base);
-	assert_non_null(mkdtemp(scratch->folder));
+	scratch_folder(scratch->folder, sizeof(scratch->folder), "unit");
 	snprintf(scratch->meta_path, sizeof(scratch->meta_path), "%s/meta", scratch->folder);
 	error = meta_create(scratch->meta_path, &args, &scratch->meta, &message);
 	if (error != 0)

@@ -1,4 +1,6 @@
 /* Data parts: making, probing, refusing, locking and mapping them, and which flushes their stores get. */
+#include "scratch.h"
+
 #include "base/arith.h"
 #include "region/region.h"
 
@@ -41,12 +43,7 @@ static int setup(void **state)
 
 	if (place == NULL)
 		return -1;
-	snprintf(place->folder, sizeof(place->folder), "%s/pinfs-region-XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	if (mkdtemp(place->folder) == NULL) {
-		free(place);
-		return -1;
-	}
+	scratch_folder(place->folder, sizeof(place->folder), "region");
 	snprintf(place->path, sizeof(place->path), "%s/part", place->folder);
 	*state = place;
 	return 0;
