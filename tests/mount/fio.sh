@@ -10,7 +10,7 @@ fio_jobs() { # ENGINE DIRECT WRITE-PATTERN BLOCK-SIZES EXTRA...
 	local name=$1-$2-$3
 	mkdir -p "$MNT/$name"
 	fio --name="$name" --directory="$MNT/$name" --ioengine="$1" --direct="$2" --rw="$3" --bsrange="$4" --size="$SIZE" \
-		--numjobs=4 --verify=crc32c --verify_fatal=1 --randseed=4711 --minimal --fsync_on_close=1 \
+		--numjobs=4 --verify=crc32c --verify_fatal=1 --verify_state_save=0 --randseed=4711 --minimal --fsync_on_close=1 \
 		"${@:5}" >"$MT_CASE/fio.log" 2>&1 || fail "fio: $(tail -n 15 "$MT_CASE/fio.log")"
 }
 
