@@ -107,7 +107,7 @@ case_without_option() {
 	# With it they are.
 	pool_mount inode_flags
 	cat "$MNT"/file "$MNT"/file
-	wait_until 5 opened 2 # counted when they have been answered
+	wait_until $WAIT opened 2 # counted when they have been answered
 	chattr +i "$MNT/file"
 	chattr -V -i "$MNT/file"
 	chattr -d "$MNT/file"

@@ -168,7 +168,7 @@ def tidy_up(pool, load, pins, before):
         subprocess.run(['rm', '-rf', f'{MNT}/{i}'], check=True)
     os.unlink(pins.path)
     pool.quiet()
-    until(lambda: used(pool) == before, f'as many blocks and inodes are used as before: {before}', 10)
+    until(lambda: used(pool) == before, f'as many blocks and inodes are used as before: {before}')
     pins.holder.end()
     pool.finish()
     print(f'{load.answers} answered operations and {pins.changes} of pins')

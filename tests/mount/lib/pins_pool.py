@@ -53,7 +53,7 @@ class Pool:
 
     def umount(self):
         # A descriptor that a client has passed is closed by a thread of the daemon, soon.
-        until(lambda: subprocess.run(['umount', MNT], stdin=subprocess.DEVNULL).returncode == 0, 'umount', 5)
+        until(lambda: subprocess.run(['umount', MNT], stdin=subprocess.DEVNULL).returncode == 0, 'umount')
         self.wait_ended()
 
     def kill(self):
