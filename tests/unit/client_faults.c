@@ -3,10 +3,9 @@
  * the process or at the daemon, and the same call succeeds afterwards.
  */
 #include "client_world.h"
+#include "descriptors.h"
 
 #include "faults/fault.h"
-
-#include <dirent.h>
 
 #define N_MAX 300u
 
@@ -118,18 +117,6 @@ static const struct operation {
 };
 
 /* ---- A trial ---- */
-
-static unsigned descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
-}
 
 /* include/pinfs.h: any function may return these; the first failure of a link is not always its cause. */
 static bool is_right(int error)

@@ -4,10 +4,10 @@
  * served.
  */
 #include "ctl_world.h"
+#include "descriptors.h"
 
 #include "faults/fault.h"
 
-#include <dirent.h>
 #include <pinfs.h>
 #include <sys/xattr.h>
 
@@ -57,18 +57,6 @@ static bool is_right(int error)
 {
 	return error == 0 || error == -ENOMEM || error == -EMFILE || error == -ENOTCONN || error == -ETIMEDOUT ||
 	       error == -fault_error() || (error == -EPERM && fault_error() == ESRCH); /* no such process */
-}
-
-static unsigned descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder) != NULL)
-		count++;
-	closedir(folder);
-	return count;
 }
 
 /* Descriptors that clients have sent are closed by threads of their own. */
