@@ -60,7 +60,9 @@ case_build_itself() {
 	ninja -C "$MNT/clone/build" -j 2 >"$MT_CASE/build.log" || fail "$(tail -n 20 "$MT_CASE/build.log")"
 	ninja -C "$MNT/clone/build" -n | grep -q 'no work to do' || fail "ninja would build again: times are wrong"
 	"$MNT/clone/build/tools/pinfs" --version
-	meson test -C "$MNT/clone/build" --no-rebuild --no-suite slow --print-errorlogs >"$MT_CASE/test.log" ||
+	# What was built there runs; all of them run where they are tests of pinfs.
+	meson test -C "$MNT/clone/build" --no-rebuild --print-errorlogs base format meta fs_data client ctl upcall \
+		client_install >"$MT_CASE/test.log" ||
 		fail "$(tail -n 60 "$MT_CASE/test.log")"
 	pool_cycle
 	"$MNT/clone/build/tools/pinfs" --version
