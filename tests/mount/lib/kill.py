@@ -72,7 +72,8 @@ class Pins:
 
     def start(self, seed):
         self.stop, self.error = threading.Event(), None
-        self.thread = threading.Thread(target=self.run, args=(random.Random(seed),))
+        # A daemon: a round that fails ends the test, whatever this does.
+        self.thread = threading.Thread(target=self.run, args=(random.Random(seed),), daemon=True)
         self.thread.start()
 
     def run(self, rng):

@@ -176,7 +176,7 @@ def rule9_rounds(rounds=100000):
             os.truncate(path, 0)
             os.truncate(path, BLOCK)
 
-    thread = threading.Thread(target=truncater)
+    thread = threading.Thread(target=truncater, daemon=True)
     thread.start()
     count = 0
     while thread.is_alive():

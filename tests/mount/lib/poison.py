@@ -290,7 +290,7 @@ def under_load():
                         wrong.append(error)
 
     middle = sorted(place(path) for path in paths)[3]
-    threads = [threading.Thread(target=work, args=(path, i)) for i, path in enumerate(paths)]
+    threads = [threading.Thread(target=work, args=(path, i), daemon=True) for i, path in enumerate(paths)]
     for thread in threads:
         thread.start()
     for _ in range(10):
