@@ -62,6 +62,7 @@ struct fsck {
 	bool verbose;
 	bool progress;
 	bool repair;
+	bool rescue;
 	const char *rescue_target; /* --rescue: the folder */
 	bool dry; /* -n */
 	uint64_t repaired; /* told so far */
@@ -291,10 +292,47 @@ static int wrong_use_status(const char *called_as)
 	return strcmp(called_as, "fsck") == 0 ? TOOL_USAGE : FSCK_USAGE;
 }
 
+enum { OPTION_REPAIR = 256, OPTION_RESCUE };
+
+/* False: it is none of those that change what is done. */
+static bool take_option(struct fsck *fsck, int code)
+{
+	switch (code) {
+	case 'j':
+		fsck->json = true;
+		return true;
+	case 'd':
+		fsck->data_paths[fsck->data_count++] = optarg;
+		return true;
+	case 'v':
+		fsck->verbose = true;
+		return true;
+	case 'C': /* fsck(8) may append a descriptor */
+		fsck->progress = true;
+		return true;
+	case 'n':
+		fsck->dry = true;
+		return true;
+	case 'a':
+	case 'p':
+	case 'f':
+		return true;
+	case 'y':
+	case 'r':
+	case OPTION_REPAIR:
+		fsck->repair = true;
+		return true;
+	case OPTION_RESCUE:
+		fsck->rescue = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Returns -1 to go on, or the exit status. */
 static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 {
-	enum { OPTION_REPAIR = 256, OPTION_RESCUE };
 	static const struct option long_options[] = {
 		{"json", no_argument, NULL, 'j'},
 		{"data", required_argument, NULL, 'd'},
@@ -305,47 +343,20 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
-	bool rescue = false;
+	bool rescue;
 	int code;
 
 	while ((code = getopt_long(argc, argv, ":jd:vC::napfyrhV", long_options, NULL)) != -1) {
-		switch (code) {
-		case 'j':
-			fsck->json = true;
-			break;
-		case 'd':
-			fsck->data_paths[fsck->data_count++] = optarg;
-			break;
-		case 'v':
-			fsck->verbose = true;
-			break;
-		case 'C': /* fsck(8) may append a descriptor */
-			fsck->progress = true;
-			break;
-		case 'n':
-			fsck->dry = true;
-			break;
-		case 'a':
-		case 'p':
-		case 'f':
-			break;
-		case 'y':
-		case 'r':
-		case OPTION_REPAIR:
-			fsck->repair = true;
-			break;
-		case OPTION_RESCUE:
-			rescue = true;
-			break;
-		case 'h':
+		if (take_option(fsck, code))
+			continue;
+		if (code == 'h')
 			return tool_print(help_text);
-		case 'V':
+		if (code == 'V')
 			return tool_print_version();
-		default:
-			(void)tool_bad_option("fsck", code, argv);
-			return wrong_use_status(argv[0]);
-		}
+		(void)tool_bad_option("fsck", code, argv);
+		return wrong_use_status(argv[0]);
 	}
+	rescue = fsck->rescue;
 	if (argc - optind != 1 + rescue || (rescue && (fsck->json || fsck->repair))) {
 		(void)tool_wrong_use("fsck",
 				     rescue ? "--rescue needs META and DIR, got %d arguments, and goes with --data only"
