@@ -117,36 +117,38 @@ static bool leaves_waiting(const struct wire_header *header, const struct step *
 	}
 }
 
+/* Of what is in the message itself. */
+static void spoil_bytes(unsigned char *bytes, size_t *length, const struct step *step)
+{
+	struct wire_header *header = (struct wire_header *)bytes;
+	unsigned lie = step->what % LIES;
+
+	if (lie == LIE_FIELD)
+		change_field(bytes, *length, step);
+	else if (lie == LIE_TYPE)
+		header->type = step->kind;
+	else if (lie == LIE_CUT)
+		*length = 1 + step->place % *length;
+	else if (lie == LIE_LONGER)
+		*length += 8 * (step->place % 64);
+	if ((lie == LIE_CUT || lie == LIE_LONGER) && (step->how & 1))
+		header->length = (uint32_t)*length;
+}
+
 static ssize_t send_spoilt(int socket, const struct msghdr *message, const struct step *step)
 {
 	_Alignas(8) static unsigned char bytes[WIRE_MESSAGE_MAX + 512];
 	_Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(int) * (WIRE_FDS_MAX + 2))];
-	size_t length = message->msg_iov->iov_len;
-	struct iovec data = {.iov_base = bytes, .iov_len = length};
+	struct iovec data = {.iov_base = bytes, .iov_len = message->msg_iov->iov_len};
 	struct msghdr packet = *message;
 	int fds[WIRE_FDS_MAX + 2];
 	ssize_t result;
 
 	memset(fds, -1, sizeof(fds));
-	memcpy(bytes, message->msg_iov->iov_base, length);
+	memcpy(bytes, message->msg_iov->iov_base, data.iov_len);
 	packet.msg_iov = &data;
+	spoil_bytes(bytes, &data.iov_len, step);
 	switch (step->what % LIES) {
-	case LIE_FIELD:
-		change_field(bytes, length, step);
-		break;
-	case LIE_TYPE:
-		((struct wire_header *)bytes)->type = step->kind;
-		break;
-	case LIE_CUT:
-		data.iov_len = 1 + step->place % length;
-		if (step->how & 1)
-			((struct wire_header *)bytes)->length = (uint32_t)data.iov_len;
-		break;
-	case LIE_LONGER:
-		data.iov_len = length + 8 * (step->place % 64);
-		if (step->how & 1)
-			((struct wire_header *)bytes)->length = (uint32_t)data.iov_len;
-		break;
 	case LIE_DESCRIPTORS:
 		change_descriptors(&packet, step, room, sizeof(room), fds);
 		break;
