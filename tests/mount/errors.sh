@@ -28,7 +28,7 @@ refused() { # PATTERN...
 # fsck may call it an error of the pool (4, in its report) or its own (8, a message).
 refused_by_fsck() { # POOL PATTERN
 	local status=0
-	timeout 60 pinfs fsck "$1" >"$MT_CASE/said" 2>&1 || status=$?
+	timeout 300 pinfs fsck "$1" >"$MT_CASE/said" 2>&1 || status=$?
 	cat "$MT_CASE/said"
 	((status == 4 || status == 8)) || fail "pinfs fsck: exit status $status"
 	grep -qiE -e "$2" "$MT_CASE/said" || fail "pinfs fsck does not say $2"
@@ -133,7 +133,7 @@ case_damaged_headers() {
 	for at in 0 1 7 8 11 12 24 40 64 96 128 200 256 300 400 512 1000 2000 3000 4000 4064 4088 4095; do
 		py patch flip "$META" "$at"
 		status=0
-		timeout 60 pinfs mount "$META" "$MNT" 2>"$MT_CASE/stderr" || status=$?
+		timeout 300 pinfs mount "$META" "$MNT" 2>"$MT_CASE/stderr" || status=$?
 		said=$(cat "$MT_CASE/stderr")
 		if ((status == 0)); then
 			DAEMON=$(daemon_of "$MNT")

@@ -6,7 +6,7 @@
 fsck_status() { # STATUS OPTION...
 	local want=$1 got=0
 	shift
-	timeout 120 pinfs fsck "$@" "$META" >"$MT_CASE/fsck" 2>&1 </dev/null || got=$?
+	timeout 300 pinfs fsck "$@" "$META" >"$MT_CASE/fsck" 2>&1 </dev/null || got=$?
 	((got == want)) || {
 		tail -n 30 "$MT_CASE/fsck"
 		fail "pinfs fsck $*: exit status $got, not $want"

@@ -23,7 +23,7 @@ rescue() { # STATUS [OPTION...]
 	local want=$1 got=0
 	shift
 	rm -rf --one-file-system "$OUT"
-	timeout 60 pinfs fsck --rescue "$@" "$META" "$OUT" >"$MT_CASE/said" 2>"$MT_CASE/errors" || got=$?
+	timeout 300 pinfs fsck --rescue "$@" "$META" "$OUT" >"$MT_CASE/said" 2>"$MT_CASE/errors" || got=$?
 	[[ $got =~ ^($want)$ ]] || fail "exit status $got, not $want: $(tail -n 5 "$MT_CASE/said" "$MT_CASE/errors")"
 	[[ ! -s $MT_CASE/errors ]] || fail "it says $(cat "$MT_CASE/errors")"
 	py rescue verify "$SOURCE" "$OUT" "$MT_CASE/said" | tee "$MT_CASE/verified"

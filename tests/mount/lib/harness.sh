@@ -175,7 +175,7 @@ expect_fail() { # STATUS PATTERN... -- COMMAND...
 		shift
 	done
 	shift
-	timeout 60 "$@" >"$MT_CASE/stdout" 2>"$MT_CASE/stderr" </dev/null || got=$?
+	timeout 300 "$@" >"$MT_CASE/stdout" 2>"$MT_CASE/stderr" </dev/null || got=$?
 	{ printf '%s -> %s: ' "$*" "$got" && cat "$MT_CASE/stderr"; } | tee "$MT_CASE/said"
 	[[ $got =~ ^($want)$ ]] || fail "exit status $got, not $want: $*"
 	for pattern in "${patterns[@]}"; do
