@@ -167,6 +167,19 @@ static int inherit_default(struct meta *meta, struct meta_tx *tx, const struct f
 	return 0;
 }
 
+int fs_acl_announce(struct meta *meta, const struct fmt_inode *parent, uint32_t mode)
+{
+	const char *name = names[FS_ACL_DEFAULT];
+	ssize_t length;
+
+	if (S_ISLNK(mode) || !meta_has_xattrs(parent) || (meta_features(meta) >> FMT_FEATURE_ACL & 1) != 0)
+		return 0;
+	length = meta_xattr_get(meta, parent, name, strlen(name), NULL, 0);
+	if (length < 0)
+		return length == -ENODATA ? 0 : (int)length;
+	return meta_feature_use(meta, FMT_FEATURE_ACL);
+}
+
 int fs_acl_inherit(struct meta *meta, struct meta_tx *tx, const struct fmt_inode *parent, struct fmt_inode *child,
 		   mode_t umask)
 {

@@ -41,6 +41,8 @@ int fs_acl_set(struct meta_tx *tx, const struct fmt_inode *inode, enum fs_acl_ki
 	       bool kill_setgid);
 /* The stored access ACL follows the new mode; the caller sets the mode. Takes no more pages than it gives back. */
 int fs_acl_chmod(struct meta *meta, struct meta_tx *tx, const struct fmt_inode *inode, uint32_t mode);
+/* Before the transaction in which a child of that mode inherits: a pool of before the feature words gets its word. */
+int fs_acl_announce(struct meta *meta, const struct fmt_inode *parent, uint32_t mode);
 /* Of a new inode, its mode set as it was asked for: applies the parent's default ACL, or else the umask. */
 int fs_acl_inherit(struct meta *meta, struct meta_tx *tx, const struct fmt_inode *parent, struct fmt_inode *child,
 		   mode_t umask);

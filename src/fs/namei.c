@@ -290,6 +290,18 @@ static void make_fill(struct fmt_inode *media, const struct fs_make *make, const
 	fs_touch_ctime(media, now);
 }
 
+/* What a child inherits needs its feature word as what is set does. */
+int fs_birth_begin(struct fs *fs, const struct fs_birth *birth, struct meta_tx **ret_tx)
+{
+	const struct fmt_inode *parent = birth->directory->media;
+	const uint32_t mode = make_type(birth->make);
+	int error = fs_acl_announce(fs->meta, parent, mode);
+
+	if (error == 0 && fs_flags_inherited(parent, mode) != 0)
+		error = meta_feature_use(fs->meta, FMT_FEATURE_FLAGS);
+	return error != 0 ? error : meta_begin(fs->meta, META_TX_INODE, ret_tx);
+}
+
 int fs_birth_tx(struct fs *fs, struct meta_tx *tx, const struct fs_birth *birth, const struct timespec *now,
 		struct fmt_inode **ret_media)
 {
@@ -330,7 +342,7 @@ static int make_locked(struct fs *fs, const struct addition *add, const struct f
 
 	if (error != 0)
 		return error;
-	error = meta_begin(fs->meta, META_TX_INODE, &tx);
+	error = fs_birth_begin(fs, birth, &tx);
 	if (error != 0)
 		return error;
 	error = make_tx(fs, tx, add, birth);

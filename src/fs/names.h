@@ -24,8 +24,8 @@ int fs_entry_get(struct fs *fs, struct fs_inode *directory, const struct meta_en
 		 struct fs_inode **ret_child);
 
 /*
- * namei.c: makes the inode of `make` in `directory`, which is locked (shared will do), within a transaction with
- * META_TX_INODE: owner, mode, times; one link, or those of an empty directory; no name. `child` (fs_inode_new()) is
+ * namei.c: makes the inode of `make` in `directory`, which is locked (shared will do), within a transaction of
+ * fs_birth_begin(): owner, mode, times; one link, or those of an empty directory; no name. `child` (fs_inode_new()) is
  * inserted. The caller publishes it after the commit, or discards it.
  */
 struct fs_birth {
@@ -34,6 +34,7 @@ struct fs_birth {
 	const struct fs_cred *cred;
 	struct fs_inode *child;
 };
+int fs_birth_begin(struct fs *fs, const struct fs_birth *birth, struct meta_tx **ret_tx);
 int fs_birth_tx(struct fs *fs, struct meta_tx *tx, const struct fs_birth *birth, const struct timespec *now,
 		struct fmt_inode **ret_media);
 

@@ -345,11 +345,11 @@ static int rename_tx(struct meta_tx *tx, const struct renaming *r)
 }
 
 /* Replacing names takes no page: it must work on a full pool. A whiteout is an addition, which may not. */
-static unsigned tx_flags(const struct renaming *r)
+static int rename_begin(struct renaming *r, struct meta_tx **ret_tx)
 {
 	if (r->white.child != NULL)
-		return META_TX_INODE;
-	return r->to.child != NULL ? META_TX_RESERVE : 0;
+		return fs_birth_begin(r->fs, &r->white, ret_tx);
+	return meta_begin(r->fs->meta, r->to.child != NULL ? META_TX_RESERVE : 0, ret_tx);
 }
 
 /* All is locked. */
@@ -360,7 +360,7 @@ static int rename_change(struct renaming *r)
 
 	if (error != 0)
 		return fs_failed(r->fs, error, "rename", r->from.child->ino);
-	error = meta_begin(r->fs->meta, tx_flags(r), &tx);
+	error = rename_begin(r, &tx);
 	if (error != 0)
 		return error;
 	error = rename_tx(tx, r);

@@ -16,7 +16,7 @@ static int tmpfile_locked(struct fs *fs, const struct fs_birth *birth)
 	int error = fs_writable(fs);
 
 	if (error == 0)
-		error = meta_begin(fs->meta, META_TX_INODE, &tx);
+		error = fs_birth_begin(fs, birth, &tx);
 	if (error != 0)
 		return error;
 	error = fs_birth_tx(fs, tx, birth, &now, &media);

@@ -148,29 +148,65 @@ static void test_flags(void **state)
 	edit_end(&edit);
 }
 
+/* As a pinfs that had no words left it. */
+static void forget_words(struct pool *pool)
+{
+	struct edit edit;
+
+	pool_unmount(pool);
+	edit_begin(&edit, pool);
+	edit.super->incompat = edit.super->ro_compat = 0;
+	memset(edit.super->needs, 0, sizeof(edit.super->needs) + sizeof(edit.super->features));
+	edit_end(&edit);
+	pool_mount(pool);
+	assert_string_equal(features(pool), "");
+}
+
 /* Stored by a pinfs that had no word for it: works as before, and the next one that is stored adds the word. */
 static void test_before_words(void **state)
 {
 	struct pool *pool = *state;
 	unsigned char value[ACL_LENGTH];
-	struct edit edit;
 	uint64_t file;
 
 	assert_int_equal(make_kept(pool, ROOT, "file", S_IFREG | 0640, &file), 0);
 	assert_int_equal(fs_setxattr(pool->fs, file, FMT_ACL_ACCESS, &acl, ACL_LENGTH, 0), 0);
 	fs_forget(pool->fs, file, 1);
-	pool_unmount(pool);
-	edit_begin(&edit, pool);
-	edit.super->incompat = 0;
-	memset(edit.super->needs, 0, sizeof(edit.super->needs) + sizeof(edit.super->features));
-	edit_end(&edit);
-	pool_mount(pool);
-	assert_string_equal(features(pool), "");
+	forget_words(pool);
 	file = find(pool, ROOT, "file");
 	assert_int_equal(fs_getxattr(pool->fs, file, FMT_ACL_ACCESS, value, sizeof(value)), ACL_LENGTH);
 	assert_memory_equal(value, &acl, ACL_LENGTH);
 	assert_int_equal(fs_setxattr(pool->fs, file, FMT_ACL_ACCESS, &acl, ACL_LENGTH, 0), 0);
 	assert_string_equal(features(pool), "acl");
+}
+
+/* What is inherited is stored as well, whatever makes the heir. */
+static void test_inherited(void **state)
+{
+	static const struct fs_cred root = {0};
+	struct pool *pool = *state;
+	struct fs_entry entry;
+	uint64_t folder, file;
+
+	assert_int_equal(make_kept(pool, ROOT, "folder", S_IFDIR | 0750, &folder), 0);
+	assert_int_equal(fs_setxattr(pool->fs, folder, "user.x", "1", 1, 0), 0);
+	assert_int_equal(fs_set_flags(pool->fs, folder, FS_NOATIME_FL, FS_NOATIME_FL, &root), 0);
+	fs_forget(pool->fs, folder, 1);
+	forget_words(pool);
+	folder = find(pool, ROOT, "folder");
+	assert_int_equal(make_kept(pool, folder, "file", S_IFREG | 0640, &file), 0);
+	assert_string_equal(features(pool), "flags");
+	assert_int_equal(fs_setxattr(pool->fs, folder, FMT_ACL_DEFAULT, &acl, ACL_LENGTH, 0), 0);
+	fs_forget(pool->fs, file, 1);
+	forget_words(pool);
+	folder = find(pool, ROOT, "folder");
+	assert_int_equal(fs_tmpfile(pool->fs, folder, 0640, 0, &root, &entry), 0);
+	assert_string_equal(features(pool), "acl, flags");
+	fs_forget(pool->fs, entry.ino, 1);
+	forget_words(pool);
+	folder = find(pool, ROOT, "folder");
+	assert_int_equal(fs_rename_whiteout(pool->fs, folder, "file", folder, "moved", 0, &root), 0);
+	assert_string_equal(features(pool), "acl, flags");
 }
 
 /* ---- What a pool of tomorrow is to the pinfs of today ---- */
@@ -241,7 +277,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names), cmocka_unit_test(test_rubbish_names), WITH_POOL(test_acl),
-		WITH_POOL(test_flags),	      WITH_POOL(test_before_words),	    WITH_POOL(test_tomorrow),
+		WITH_POOL(test_flags),	      WITH_POOL(test_before_words),	    WITH_POOL(test_inherited),
+		WITH_POOL(test_tomorrow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
