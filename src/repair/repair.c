@@ -135,6 +135,7 @@ static int mend_first(struct work *work)
 	return error;
 }
 
+/* At the end work->check is of what is there then: a round that changes nothing leaves its analysis true. */
 static int mend_rounds(struct work *work, struct message *message)
 {
 	int error = 0;
@@ -146,9 +147,9 @@ static int mend_rounds(struct work *work, struct message *message)
 		for (size_t i = 0; error == 0 && work->mended == before && i < sizeof(stages) / sizeof(stages[0]); i++)
 			error = stages[i](work);
 		if (work->mended == before)
-			break;
+			return error;
 	}
-	return error;
+	return error == 0 ? analyse(work, message) : error;
 }
 
 /* In the child, or in this process. */
@@ -165,8 +166,6 @@ static int mend_pool(struct work *work, struct check_report *ret_report, struct 
 	error = mend_first(work);
 	if (error == 0)
 		error = mend_rounds(work, &words);
-	if (error == 0)
-		error = analyse(work, &words);
 	*ret_report = work->check.report;
 	analysis_free(work);
 	meta_close(work->meta);
