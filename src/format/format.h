@@ -161,7 +161,7 @@ static_assert(sizeof(struct fmt_group) == FMT_SLOT_SIZE, "a group header is one 
 #define FMT_LEDGER_SHARDS 8u /* by session number */
 #define FMT_INO_BAD                                                                                                    \
 	12ull /* as limbo: blocks that are lost (memory errors), never to be allocated again; maybe still a file's */
-#define FMT_INO_FIRST_FREE 16ull /* 13 to 15 are reserved */
+#define FMT_INO_FIRST_FREE 16ull /* 13 to 15 are reserved, and empty */
 
 /* True of limbo and of bad blocks: key and value of each extent are the same physical address. */
 static inline bool fmt_ino_is_identity(uint64_t ino)

@@ -122,7 +122,9 @@ int tx_inode_edit(struct meta_tx *tx, const struct fmt_inode *inode, uint64_t pa
 
 /* Makes a reserved inode, at once and durably. */
 void reserved_create(struct meta *meta, uint64_t ino, uint32_t mode, uint32_t uid, uint32_t gid);
-/* Makes those of limbo, ledger and bad blocks that are not there. Returns how many. */
+/* True of one that has been made, and whose slot is free: what it held is lost. */
+bool reserved_lost(const struct meta *meta, uint64_t ino);
+/* Makes those that have never been made. Returns how many. */
 uint64_t reserved_complete(struct meta *meta);
 
 /* ---- limbo.c ---- */

@@ -1,6 +1,7 @@
 /*
  * The inodes that belong to the pool itself. Their slots are never free to others, so they are made without a
- * transaction: the magic is stored last, and a slot without it is free whatever else it holds.
+ * transaction: the magic is stored last, and a slot without it is free whatever else it holds. They are made in order,
+ * each durable before the next: so one that is not there, before one that is, has been lost.
  */
 #include "meta/pool.h"
 
@@ -38,15 +39,27 @@ void reserved_create(struct meta *meta, uint64_t ino, uint32_t mode, uint32_t ui
 	pmemobj_persist(meta->pop, &slot->magic, sizeof(slot->magic));
 }
 
+/* The last one that has been made. */
+static uint64_t reserved_last(const struct meta *meta)
+{
+	uint64_t ino = FMT_INO_FIRST_FREE - 1;
+
+	while (ino > FMT_INO_PARTS && fmt_inode_free(reserved_slot(meta, ino)))
+		ino--;
+	return ino;
+}
+
+bool reserved_lost(const struct meta *meta, uint64_t ino)
+{
+	return ino >= FMT_INO_LIMBO && ino < FMT_INO_FIRST_FREE && ino < reserved_last(meta) &&
+	       fmt_inode_free(reserved_slot(meta, ino));
+}
+
 uint64_t reserved_complete(struct meta *meta)
 {
-	uint64_t made = 0;
+	const uint64_t first = reserved_last(meta) + 1;
 
-	for (uint64_t ino = FMT_INO_LIMBO; ino <= FMT_INO_BAD; ino++) {
-		if (!fmt_inode_free(reserved_slot(meta, ino)))
-			continue;
+	for (uint64_t ino = first; ino < FMT_INO_FIRST_FREE; ino++)
 		reserved_create(meta, ino, S_IFREG, 0, 0);
-		made++;
-	}
-	return made;
+	return FMT_INO_FIRST_FREE - first;
 }

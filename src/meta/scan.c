@@ -270,28 +270,28 @@ static int scan_headers(struct scan *scan)
 	return 0;
 }
 
+static int scan_slot(struct scan *scan, uint64_t ino, uint16_t *free_slots)
+{
+	const struct fmt_inode *inode = meta_slot(scan->meta, ino);
+
+	if (fmt_inode_valid(inode, ino))
+		return scan_inode(scan, inode);
+	if (!fmt_inode_free(inode))
+		return damage(scan, "I3", ino, "its record is damaged");
+	if (reserved_lost(scan->meta, ino))
+		return damage(scan, "I3", ino, "an inode of the pool's own is not there any more");
+	if (ino >= FMT_INO_FIRST_FREE)
+		*free_slots |= (uint16_t)(1u << fmt_ino_slot(ino));
+	return 0;
+}
+
 static int scan_frame(struct scan *scan, uint64_t group, unsigned frame)
 {
-	struct group_state *state = &scan->meta->state[group];
+	int error = 0;
 
-	for (unsigned slot = frame == 0 ? 1 : 0; slot < FMT_FRAME_SLOTS; slot++) {
-		uint64_t ino = fmt_ino(group, frame, slot);
-		const struct fmt_inode *inode = meta_slot(scan->meta, ino);
-		int error;
-
-		if (fmt_inode_free(inode)) {
-			if (ino >= FMT_INO_FIRST_FREE)
-				state->slots[frame] |= (uint16_t)(1u << slot);
-			continue;
-		}
-		if (fmt_inode_valid(inode, ino))
-			error = scan_inode(scan, inode);
-		else
-			error = damage(scan, "I3", ino, "its record is damaged");
-		if (error != 0)
-			return error;
-	}
-	return 0;
+	for (unsigned slot = frame == 0 ? 1 : 0; error == 0 && slot < FMT_FRAME_SLOTS; slot++)
+		error = scan_slot(scan, fmt_ino(group, frame, slot), &scan->meta->state[group].slots[frame]);
+	return error;
 }
 
 int meta_scan(struct meta *meta, const struct meta_visitor *visitor, struct message *message)
@@ -307,7 +307,7 @@ int meta_scan(struct meta *meta, const struct meta_visitor *visitor, struct mess
 	}
 	if (error != 0)
 		return error;
-	/* A pool that was made before there were pins. */
+	/* A pool that is being made, or was made before there were these. */
 	if (!meta->keep)
 		scan.inodes += reserved_complete(meta);
 	space_ready(meta);

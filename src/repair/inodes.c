@@ -291,6 +291,23 @@ static int make_record(struct work *work, const struct lost *lost, struct fmt_in
 	return error;
 }
 
+/* What the pool's own inodes hold concerns all files. */
+static void say_own(struct work *work, const struct fmt_inode *inode)
+{
+	if (inode->ino == FMT_INO_LIMBO)
+		repair_say(work, "I3", inode->ino,
+			   "limbo made anew from what was left, %lu blocks; what else was in it is free, but for what "
+			   "the pin ledger names",
+			   inode->blocks);
+	else if (inode->ino == FMT_INO_BAD)
+		repair_say(work, "I3", inode->ino,
+			   "list of lost blocks made anew from what was left, %lu blocks; what else was in it counts "
+			   "as sound until it is met again",
+			   inode->blocks);
+	else
+		repair_say(work, "I3", inode->ino, "the pool's own inode made anew");
+}
+
 static int restore(struct work *work, const struct lost *lost)
 {
 	const struct fmt_inode *slot = meta_mend_peek(work->meta, lost->ino);
@@ -307,7 +324,7 @@ static int restore(struct work *work, const struct lost *lost)
 	if (!keep)
 		repair_say(work, "I3", lost->ino, "damaged symlink or device taken out: what it stood for is lost");
 	else if (lost->ino < FMT_INO_FIRST_FREE && lost->ino != FMT_INO_ROOT)
-		repair_say(work, "I3", lost->ino, "the pool's own inode made anew");
+		say_own(work, &inode);
 	else
 		repair_say(work, "I3", lost->ino,
 			   "record made anew from what was left%s: owner root, mode %03o (was damaged: owner %u:%u, "
@@ -381,7 +398,9 @@ static int mend_vanished(struct work *work, const struct lost *lost, const struc
 			repair_say(work, "I3", lost->ino, "magic of its record put back: the rest is whole");
 		return error;
 	}
-	if (lost->ino == FMT_INO_PARTS || lost->type == DT_DIR || (slot->ino == 0 && slot->mode != 0))
+	if (fmt_ino_is_ledger(lost->ino))
+		return 0; /* ledger.c */
+	if (lost->ino < FMT_INO_FIRST_FREE || lost->type == DT_DIR || (slot->ino == 0 && slot->mode != 0))
 		return restore(work, lost);
 	return 0; /* its entry goes: directory.c */
 }
@@ -392,10 +411,12 @@ static int mend_slot(struct work *work, struct lost *lost, bool others)
 	int error;
 
 	check_step(&work->check);
-	if (slot == NULL || fmt_ino_is_ledger(lost->ino))
-		return 0; /* ledger.c */
+	if (slot == NULL)
+		return 0;
 	if (fmt_inode_free(slot))
 		return others || lost->parent == 0 ? 0 : mend_vanished(work, lost, slot);
+	if (fmt_ino_is_ledger(lost->ino))
+		return 0; /* ledger.c */
 	if (fmt_inode_valid(slot, lost->ino))
 		return others ? 0 : mend_implausible(work, lost->ino, slot);
 	if (lost->parent != 0)

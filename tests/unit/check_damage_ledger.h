@@ -60,6 +60,37 @@ static inline void add_pin(struct meta *meta, uint64_t id, uint64_t session, uin
 
 #define FREE_BLOCK 2000u
 
+/* Zeros where an inode of the pool's own was: all of it, or its magic (4 bytes). */
+static inline void wipe_own(uint64_t ino, size_t length)
+{
+	struct image image = map_image(pool.meta);
+
+	memset(image_inode(&image, ino), 0, length);
+	unmap_image(&image);
+}
+
+/* Made anew in silence it would let go of what it keeps from others. The last one holds nothing, and says that all
+ * were. */
+static inline void test_i3_own(void **state)
+{
+	for (uint64_t ino = FMT_INO_LIMBO; ino < FMT_INO_FIRST_FREE - 1; ino++) {
+		copy_pool(state);
+		wipe_own(ino, FMT_SLOT_SIZE);
+		expect_only("I3", CHECK_ERROR, ino);
+	}
+}
+
+static inline void test_i3_limbo(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+
+	(void)state;
+	to_limbo(meta, fmt_phys(0, FREE_BLOCK), 3, false);
+	meta_close(meta);
+	wipe_own(FMT_INO_LIMBO, 4);
+	expect_only("I3", CHECK_ERROR, FMT_INO_LIMBO);
+}
+
 static inline void test_i23_place(void **state)
 {
 	struct meta *meta = open_meta(pool.meta);

@@ -37,6 +37,7 @@ int main(void)
 		TEST(test_i25_name),	TEST(test_i25_session), TEST(test_i25_pin),	  TEST(test_i25_extents),
 		TEST(test_i26_missing), TEST(test_i26_short),	TEST(test_i26_long),	  TEST(test_i27_session),
 		TEST(test_i28_other),	TEST(test_i28_end),	TEST(test_i28_outside),	  TEST(test_i28_generation),
+		TEST(test_i3_own),	TEST(test_i3_limbo),
 	};
 
 	return cmocka_run_group_tests(tests, make_all, remove_all);

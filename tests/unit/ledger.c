@@ -365,7 +365,7 @@ static void test_old_pool(void **state)
 	(void)state;
 	meta_space(pool.meta, &space);
 	used = space.inodes_used;
-	for (uint64_t ino = FMT_INO_LIMBO; ino <= FMT_INO_BAD; ino++)
+	for (uint64_t ino = FMT_INO_LIMBO; ino < FMT_INO_FIRST_FREE; ino++)
 		memset(meta_slot(pool.meta, ino), 0, FMT_SLOT_SIZE);
 	/* Torn when it was made: all there but the magic. */
 	memset((char *)meta_slot(pool.meta, FMT_INO_LIMBO) + 8, 0x55, FMT_SLOT_SIZE - 8);

@@ -84,6 +84,7 @@ static const struct damage damages[] = {
 	DAMAGE(i25_session, NULL),     DAMAGE(i25_pin, NULL),	    DAMAGE(i25_extents, NULL),
 	DAMAGE(i26_missing, NULL),     DAMAGE(i26_short, NULL),	    DAMAGE(i28_other, NULL),
 	DAMAGE(i28_end, NULL),	       DAMAGE(i28_outside, NULL),   DAMAGE(i28_generation, NULL),
+	DAMAGE(i3_own, NULL),	       DAMAGE(i3_limbo, NULL),
 };
 
 static void test_each(void **state)

@@ -1,6 +1,7 @@
 /* src/repair and the pin ledger: a damaged shard is emptied only when nobody can hold what it tells no more of. */
 #include "base/process.h"
 #include "check_damage_ledger.h"
+#include "fs/fs.h"
 #include "repair_pool.h"
 
 static void set_unclean(uint64_t ino, const uint8_t *boot_id)
@@ -122,13 +123,76 @@ static void test_limbo(void **state)
 	assert_int_equal(saved, 1);
 }
 
+/* Limbo and the list of lost blocks: with their records whole but for the magic they keep all that they had. */
+static void test_lost_magic(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+	const struct mending *mending;
+
+	(void)state;
+	to_limbo(meta, fmt_phys(0, FREE_BLOCK), 3, false);
+	to_limbo(meta, fmt_phys(0, FREE_BLOCK + 100), 2, true);
+	meta_close(meta);
+	wipe_own(FMT_INO_LIMBO, 4);
+	wipe_own(FMT_INO_BAD, 4);
+	wipe_own(FMT_INO_LEDGER, 4);
+	mending = repair_copy(true, false);
+	assert_int_equal(mending->error, 0);
+	assert_int_equal(mending->actions, 3);
+	assert_int_equal(mending->result.before.errors, 3);
+	assert_int_equal(mending->result.after.errors, 0);
+	assert_int_equal(mending->result.after.limbo_bytes, 3 * FMT_BLOCK_SIZE);
+	assert_int_equal(mending->result.after.bad_bytes, 2 * FMT_BLOCK_SIZE);
+}
+
+static int mount_copy(void)
+{
+	struct fs_options options = {.meta_path = pool.meta, .skip_probe = true};
+	const char *data = pool.data;
+	struct message message;
+	struct fs *fs;
+	int error;
+
+	options.data_paths = &data;
+	options.data_count = 1;
+	error = fs_open(&options, &fs, &message);
+	if (error == 0)
+		fs_close(fs);
+	return error;
+}
+
+/* With all of it gone nothing is free in silence: no mount, an error, and words; what a pin holds the ledger has too.
+ */
+static void test_lost_limbo(void **state)
+{
+	struct meta *meta = open_meta(pool.meta);
+	const struct mending *mending;
+
+	(void)state;
+	add_session(meta, 1);
+	add_pin(meta, 1, 1, pool.file, fmt_phys(0, FREE_BLOCK), 3);
+	to_limbo(meta, fmt_phys(0, FREE_BLOCK), 3, false);
+	meta_close(meta);
+	wipe_own(FMT_INO_LIMBO, FMT_SLOT_SIZE);
+	assert_int_equal(mount_copy(), -EUCLEAN);
+	mending = repair_copy(true, true);
+	assert_int_equal(mending->actions, 1);
+	assert_true(is_touched(&mending->mended, FMT_INO_LIMBO));
+	assert_int_equal(mount_copy(), -EUCLEAN);
+	mending = repair_copy(true, false);
+	assert_int_equal(mending->error, 0);
+	assert_int_equal(mending->actions, 1);
+	assert_int_equal(mending->result.before.errors, 1);
+	assert_int_equal(mending->result.after.errors, 0);
+	assert_int_equal(mending->result.after.ledger_pins, 1);
+	assert_int_equal(mount_copy(), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_this_boot),
-		TEST(test_other_boot),
-		TEST(test_lost_shard),
-		TEST(test_limbo),
+		TEST(test_this_boot), TEST(test_other_boot), TEST(test_lost_shard),
+		TEST(test_limbo),     TEST(test_lost_magic), TEST(test_lost_limbo),
 	};
 
 	return cmocka_run_group_tests(tests, make_all, remove_all);
