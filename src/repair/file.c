@@ -259,12 +259,11 @@ static int write_file(struct file *file, uint64_t blocks)
 {
 	struct fmt_inode *edited;
 	struct meta_tx *tx;
-	int error = repair_begin(file->work, false, &tx);
+	int error = repair_edit(file->work, file->inode->ino, &tx, &edited);
 
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, file->inode, &edited);
-	if (error == 0 && file->changed)
+	if (file->changed)
 		error = meta_mend_write_map(tx, file->inode, false, file->map.record, file->map.count);
 	if (error == 0)
 		edited->blocks = blocks;

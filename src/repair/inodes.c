@@ -3,6 +3,7 @@
  * where something else vouches for it: names, records and pages carry its generation under checksums of their own. Who
  * owned it and who might read it is not known any more: it becomes root's.
  */
+#include "base/search.h"
 #include "repair/work.h"
 
 #include <dirent.h>
@@ -32,18 +33,10 @@ struct losses {
 
 static struct lost *lost_find(const struct losses *losses, uint64_t ino)
 {
-	const struct repair_inodes *slots = &losses->set;
-	size_t low = 0, high = slots->count;
+	const size_t count = losses->set.count;
+	size_t at = search_from(losses->lost, count, sizeof(*losses->lost), offsetof(struct lost, ino), ino);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (slots->ino[middle] < ino)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < slots->count && slots->ino[low] == ino ? &losses->lost[low] : NULL;
+	return at < count && losses->lost[at].ino == ino ? &losses->lost[at] : NULL;
 }
 
 /* Of several generations the one that the damaged record has too is the best. */

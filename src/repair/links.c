@@ -9,19 +9,14 @@
 
 static int set_links(struct work *work, const struct check_inode *inode, uint64_t links)
 {
-	const struct fmt_inode *media;
 	struct fmt_inode *edited;
 	struct meta_tx *tx;
-	int error = meta_inode_get(work->meta, inode->ino, &media);
+	int error = repair_edit(work, inode->ino, &tx, &edited);
 
-	if (error == 0)
-		error = repair_begin(work, false, &tx);
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, media, &edited);
-	if (error == 0)
-		edited->nlink = (uint32_t)links;
-	error = repair_end(tx, error);
+	edited->nlink = (uint32_t)links;
+	error = repair_end(tx, 0);
 	if (error == 0)
 		repair_say(work, "I16", inode->ino, "link count set to %lu, was %u", links, inode->nlink);
 	return error;
@@ -29,19 +24,14 @@ static int set_links(struct work *work, const struct check_inode *inode, uint64_
 
 static int set_parent(struct work *work, const struct check_inode *inode, uint64_t parent)
 {
-	const struct fmt_inode *media;
 	struct fmt_inode *edited;
 	struct meta_tx *tx;
-	int error = meta_inode_get(work->meta, inode->ino, &media);
+	int error = repair_edit(work, inode->ino, &tx, &edited);
 
-	if (error == 0)
-		error = repair_begin(work, false, &tx);
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, media, &edited);
-	if (error == 0)
-		edited->parent = parent;
-	error = repair_end(tx, error);
+	edited->parent = parent;
+	error = repair_end(tx, 0);
 	if (error == 0)
 		repair_say(work, "I17", inode->ino, "parent set to inode %lu, was %lu", parent, inode->parent);
 	return error;

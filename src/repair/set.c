@@ -1,4 +1,5 @@
 /* Sets of inodes, and transactions. */
+#include "base/search.h"
 #include "repair/work.h"
 
 #include <errno.h>
@@ -83,23 +84,26 @@ bool repair_has(const struct work *work, const char *invariants)
 
 size_t repair_pages_find(const struct repair_pages *pages, uint64_t owner)
 {
-	size_t low = 0, high = pages->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pages->page[middle].owner < owner)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_from(pages->page, pages->count, sizeof(*pages->page), offsetof(struct mend_page, owner), owner);
 }
 
 int repair_begin(struct work *work, bool inode, struct meta_tx **ret_tx)
 {
 	check_step(&work->check);
 	return meta_begin(work->meta, META_TX_RESERVE | (inode ? META_TX_INODE : 0), ret_tx);
+}
+
+int repair_edit(struct work *work, uint64_t ino, struct meta_tx **ret_tx, struct fmt_inode **ret_edited)
+{
+	const struct fmt_inode *inode;
+	int error = meta_inode_get(work->meta, ino, &inode);
+
+	if (error == 0)
+		error = repair_begin(work, false, ret_tx);
+	if (error != 0)
+		return error;
+	error = meta_inode_edit(*ret_tx, inode, ret_edited);
+	return error != 0 ? repair_end(*ret_tx, error) : 0;
 }
 
 int repair_end(struct meta_tx *tx, int error)

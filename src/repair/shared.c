@@ -6,6 +6,7 @@
  * to another: the blocks go to a file of root's in /lost+found, and both files have a hole there.
  */
 #include "base/arith.h"
+#include "base/search.h"
 #include "repair/work.h"
 
 #include <errno.h>
@@ -320,16 +321,9 @@ static int part_from_limbo(struct shared *shared, const struct fmt_inode *file, 
 static bool all_equally_open(const struct shared *shared, const struct fmt_inode *one, const struct run *run)
 {
 	const struct check *check = &shared->work->check;
-	size_t i = 0;
+	size_t i = search_from(check->extent, check->extents, sizeof(*check->extent),
+			       offsetof(struct check_extent, phys), run->phys + run->length);
 
-	for (size_t high = check->extents; i < high;) {
-		size_t middle = i + (high - i) / 2;
-
-		if (check->extent[middle].phys < run->phys + run->length)
-			i = middle + 1;
-		else
-			high = middle;
-	}
 	while (i-- > 0 && shared->end[i] > run->phys) {
 		const struct check_extent *extent = &check->extent[i];
 		const struct fmt_inode *other;

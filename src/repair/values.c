@@ -58,13 +58,11 @@ static int write_xattrs(struct work *work, const struct fmt_inode *inode, struct
 {
 	struct fmt_inode *edited;
 	struct meta_tx *tx;
-	int error = repair_begin(work, false, &tx);
+	int error = repair_edit(work, inode->ino, &tx, &edited);
 
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, inode, &edited);
-	if (error == 0)
-		error = meta_mend_write_names(tx, inode, true, names);
+	error = meta_mend_write_names(tx, inode, true, names);
 	if (error == 0 && narrow)
 		edited->mode &= ~077u;
 	return repair_end(tx, error);
@@ -126,14 +124,13 @@ static int set_acl(struct work *work, const struct fmt_inode *inode, const char 
 {
 	struct fmt_inode *edited;
 	struct meta_tx *tx;
-	int error = repair_begin(work, false, &tx);
+	int error = repair_edit(work, inode->ino, &tx, &edited);
 
 	if (error != 0)
 		return error;
-	error = meta_inode_edit(tx, inode, &edited);
-	if (error == 0 && acl != NULL)
+	if (acl != NULL)
 		error = meta_xattr_set(tx, inode, name, strlen(name), acl, length, META_XATTR_REPLACE);
-	else if (error == 0)
+	else
 		error = meta_xattr_remove(tx, inode, name, strlen(name));
 	if (error == 0)
 		edited->mode = (edited->mode & ~0777u) | permissions;

@@ -54,6 +54,8 @@ size_t repair_pages_find(const struct repair_pages *pages, uint64_t owner);
 
 /* Begins a transaction that may use the reserve and may make an inode. */
 int repair_begin(struct work *work, bool inode, struct meta_tx **ret_tx);
+/* Begins one that changes this inode's record. On an error none is open. */
+int repair_edit(struct work *work, uint64_t ino, struct meta_tx **ret_tx, struct fmt_inode **ret_edited);
 /* Ends it: commits if error is 0, else aborts. */
 int repair_end(struct meta_tx *tx, int error);
 

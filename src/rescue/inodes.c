@@ -4,7 +4,7 @@
  */
 #include "rescue/work.h"
 
-#include "base/crc.h"
+#include "base/search.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -193,16 +193,8 @@ void inodes_free(struct work *work)
 
 struct info *inodes_find(const struct work *work, uint64_t ino)
 {
-	size_t low = 0, high = work->infos;
-
 	/* Groups are read by number: the list is in order. */
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
+	size_t at = search_from(work->info, work->infos, sizeof(*work->info), offsetof(struct info, ino), ino);
 
-		if (work->info[middle].ino < ino)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < work->infos && work->info[low].ino == ino ? &work->info[low] : NULL;
+	return at < work->infos && work->info[at].ino == ino ? &work->info[at] : NULL;
 }

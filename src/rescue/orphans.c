@@ -7,6 +7,8 @@
  */
 #include "rescue/work.h"
 
+#include "base/search.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -17,17 +19,7 @@ static bool is_reached(const struct work *work, uint64_t page)
 
 size_t orphans_begin(const struct work *work, uint64_t owner)
 {
-	size_t low = 0, high = work->pages;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (work->page[middle].owner < owner)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return search_from(work->page, work->pages, sizeof(*work->page), offsetof(struct page_info, owner), owner);
 }
 
 static const struct page_info *accepted_from(const struct work *work, size_t index, uint64_t owner, uint32_t generation,
@@ -129,7 +121,10 @@ static bool is_candidate(const struct work *work, const struct page_info *page, 
 	return page->node && page->generation == generation && !is_reached(work, page->page);
 }
 
-/* Adds what the nodes have that the map does not reach, and marks them as accepted for now. */
+/*
+ * Adds the extents of all nodes that say that they are this inode's and that its map does not reach. They are marked as
+ * accepted: by that candidates_settle() finds them, and it takes the mark away if they do not fit.
+ */
 static int candidates_add(struct walk *walk, size_t first, size_t *ret_count)
 {
 	struct work *work = walk->work;
@@ -162,61 +157,69 @@ static int candidates_settle(struct walk *walk, struct info *info, size_t first,
 	return error;
 }
 
+/* All that a file may have: what its map leads to, and nodes that call it their owner. */
+struct gathering {
+	struct extents extents;
+	struct walk walk;
+	size_t first; /* its pages in work->page */
+	size_t candidates; /* nodes that the map does not reach */
+};
+
+/* `claimed`: what the map leads to has been claimed for the file before. */
+static int gather(struct gathering *gathering, struct work *work, const struct fmt_inode *inode, bool claimed)
+{
+	int error;
+
+	*gathering = (struct gathering){
+		.extents.collect_only = claimed,
+		.walk = {.work = work,
+			 .inode = inode,
+			 .kind = FMT_KIND_EXTENTS,
+			 .record = extent_add,
+			 .gap = extent_gap,
+			 .arg = &gathering->extents},
+		.first = orphans_begin(work, inode->ino),
+	};
+	error = map_walk(&gathering->walk);
+	gathering->extents.collect_only = false;
+	return error == 0 ? candidates_add(&gathering->walk, gathering->first, &gathering->candidates) : error;
+}
+
 /* All nodes of the file that are not reached, or none. */
 static int settle_file(struct work *work, struct info *info, const struct fmt_inode *inode)
 {
-	struct extents extents = {.collect_only = true};
-	struct walk walk = {.work = work,
-			    .inode = inode,
-			    .kind = FMT_KIND_EXTENTS,
-			    .record = extent_add,
-			    .gap = extent_gap,
-			    .arg = &extents};
-	size_t first = orphans_begin(work, info->ino);
-	size_t candidates = 0;
-	int error = map_walk(&walk);
+	struct gathering found;
+	struct extents *extents = &found.extents;
+	int error = gather(&found, work, inode, true);
 
-	extents.collect_only = false;
-	if (error == 0)
-		error = candidates_add(&walk, first, &candidates);
-	if (error == 0 && candidates > 0) {
-		bool sure = !extents.taken && extents.blocks == inode->blocks && !overlap(&extents);
+	if (error == 0 && found.candidates > 0) {
+		bool sure = !extents->taken && extents->blocks == inode->blocks && !overlap(extents);
 
-		error = candidates_settle(&walk, info, first, sure);
+		error = candidates_settle(&found.walk, info, found.first, sure);
 		if (sure)
 			info->flags &= ~INFO_BODY_LOST;
 	}
-	free(extents.extent);
+	free(extents->extent);
 	return error;
 }
 
 int orphans_salvage(struct work *work, struct info *info, struct fmt_inode *inode, bool *ret_found)
 {
-	struct extents extents = {.extent = NULL};
-	struct walk walk = {.work = work,
-			    .inode = inode,
-			    .kind = FMT_KIND_EXTENTS,
-			    .record = extent_add,
-			    .gap = extent_gap,
-			    .arg = &extents};
-	size_t first = orphans_begin(work, info->ino);
-	size_t candidates = 0;
-	bool counted, sure;
-	int error = map_walk(&walk);
-
-	if (error == 0)
-		error = candidates_add(&walk, first, &candidates);
-	counted = extents.blocks == inode->blocks;
+	struct gathering found;
+	struct extents *extents = &found.extents;
+	int error = gather(&found, work, inode, false);
+	const bool counted = extents->blocks == inode->blocks;
 	/* A slot may have records of old; nodes have a magic that says that they are in use. */
-	sure = error == 0 && !extents.taken && extents.count > 0 && (counted || inode->body.count == 0) &&
-	       !overlap(&extents);
+	const bool sure = error == 0 && !extents->taken && extents->count > 0 && (counted || inode->body.count == 0) &&
+			  !overlap(extents);
+
 	if (sure && !counted)
-		inode->size = (extents.extent[extents.count - 1].last + 1) << FMT_BLOCK_SHIFT;
+		inode->size = (extents->extent[extents->count - 1].last + 1) << FMT_BLOCK_SHIFT;
 	if (error == 0)
-		error = candidates_settle(&walk, info, first, sure);
+		error = candidates_settle(&found.walk, info, found.first, sure);
 	if (error == 0 && sure)
-		error = map_walk(&walk);
-	free(extents.extent);
+		error = map_walk(&found.walk);
+	free(extents->extent);
 	*ret_found = sure;
 	return error;
 }
