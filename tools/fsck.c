@@ -63,7 +63,7 @@ struct fsck {
 	bool progress;
 	bool repair;
 	bool rescue;
-	const char *rescue_target; /* --rescue: the folder */
+	const char *rescue_target; /* the folder */
 	bool dry; /* -n */
 	uint64_t repaired; /* told so far */
 	json_t *problems; /* with json: what was found */
@@ -294,40 +294,46 @@ static int wrong_use_status(const char *called_as)
 
 enum { OPTION_REPAIR = 256, OPTION_RESCUE };
 
-/* False: it is none of those that change what is done. */
-static bool take_option(struct fsck *fsck, int code)
+/* Returns -1 to go on, or the exit status. */
+static int take_option(struct fsck *fsck, int code, char **argv)
 {
 	switch (code) {
 	case 'j':
 		fsck->json = true;
-		return true;
+		break;
 	case 'd':
 		fsck->data_paths[fsck->data_count++] = optarg;
-		return true;
+		break;
 	case 'v':
 		fsck->verbose = true;
-		return true;
+		break;
 	case 'C': /* fsck(8) may append a descriptor */
 		fsck->progress = true;
-		return true;
+		break;
 	case 'n':
 		fsck->dry = true;
-		return true;
+		break;
 	case 'a':
 	case 'p':
 	case 'f':
-		return true;
+		break;
 	case 'y':
 	case 'r':
 	case OPTION_REPAIR:
 		fsck->repair = true;
-		return true;
+		break;
 	case OPTION_RESCUE:
 		fsck->rescue = true;
-		return true;
+		break;
+	case 'h':
+		return tool_print(help_text);
+	case 'V':
+		return tool_print_version();
 	default:
-		return false;
+		(void)tool_bad_option("fsck", code, argv);
+		return wrong_use_status(argv[0]);
 	}
+	return -1;
 }
 
 /* Returns -1 to go on, or the exit status. */
@@ -343,29 +349,23 @@ static int parse_command_line(struct fsck *fsck, int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
 	};
-	bool rescue;
-	int code;
+	int code, status;
 
 	while ((code = getopt_long(argc, argv, ":jd:vC::napfyrhV", long_options, NULL)) != -1) {
-		if (take_option(fsck, code))
-			continue;
-		if (code == 'h')
-			return tool_print(help_text);
-		if (code == 'V')
-			return tool_print_version();
-		(void)tool_bad_option("fsck", code, argv);
-		return wrong_use_status(argv[0]);
+		status = take_option(fsck, code, argv);
+		if (status >= 0)
+			return status;
 	}
-	rescue = fsck->rescue;
-	if (argc - optind != 1 + rescue || (rescue && (fsck->json || fsck->repair))) {
+	if (argc - optind != 1 + fsck->rescue || (fsck->rescue && (fsck->json || fsck->repair))) {
 		(void)tool_wrong_use("fsck",
-				     rescue ? "--rescue needs META and DIR, got %d arguments, and goes with --data only"
-					    : "needs one META, got %d arguments",
+				     fsck->rescue ? "--rescue needs META and DIR, got %d arguments, and goes with "
+						    "--data only"
+						  : "needs one META, got %d arguments",
 				     argc - optind);
 		return wrong_use_status(argv[0]);
 	}
 	fsck->meta_path = argv[optind];
-	fsck->rescue_target = rescue ? argv[optind + 1] : NULL;
+	fsck->rescue_target = fsck->rescue ? argv[optind + 1] : NULL;
 	fsck->dry = fsck->dry && fsck->repair;
 	return -1;
 }
@@ -387,7 +387,7 @@ int tool_fsck(int argc, char **argv)
 	status = parse_command_line(&fsck, argc, argv);
 	if (status >= 0)
 		goto out;
-	if (fsck.rescue_target != NULL) {
+	if (fsck.rescue) {
 		status = tool_rescue(fsck.meta_path, fsck.rescue_target, fsck.data_paths, fsck.data_count,
 				     fsck.progress);
 		goto out;
