@@ -111,7 +111,8 @@ static int mend_headers(struct work *work)
 		const char *what;
 		int error;
 
-		if (record->number != i || record->blocks <= REGION_PART_BLOCKS_MIN)
+		if (record->number != i || record->blocks <= REGION_PART_BLOCKS_MIN ||
+		    repair_inodes_has(&work->told_headers, i))
 			continue;
 		memcpy(expected.pool_uuid, meta_super(work->meta)->pool_uuid, sizeof(expected.pool_uuid));
 		memcpy(expected.part_uuid, record->uuid, sizeof(expected.part_uuid));
@@ -119,8 +120,12 @@ static int mend_headers(struct work *work)
 		region_close(check->part[i].region);
 		check->part[i].region = NULL;
 		error = region_mend_header(check_part_path(check, record), &expected, work->dry, &what, &words);
-		if (error == 0 && what != NULL)
-			repair_say(work, "I21", 0, "part %zu (%s): %s", i, check_part_path(check, record), what);
+		if (error != 0 || what == NULL)
+			continue;
+		repair_say(work, "I21", 0, "part %zu (%s): %s", i, check_part_path(check, record), what);
+		if (work->dry && repair_inodes_add(&work->told_headers, i) != 0)
+			return -ENOMEM;
+		repair_inodes_sort(&work->told_headers);
 	}
 	return 0;
 }
@@ -184,9 +189,12 @@ int repair_tails(struct work *work)
 	for (size_t i = 0; error == 0 && i < set.count; i++) {
 		const struct check_inode *inode = check_inode_find(&work->check, set.ino[i]);
 
-		if (inode != NULL && inode->tail_phys != 0)
+		if (inode != NULL && inode->tail_phys != 0 && !repair_inodes_has(&work->told_tails, inode->ino))
 			error = zero_tail(work, inode);
 	}
+	for (size_t i = 0; error == 0 && work->dry && i < set.count; i++)
+		error = repair_inodes_add(&work->told_tails, set.ino[i]);
+	repair_inodes_sort(&work->told_tails);
 	free(set.ino);
 	return error;
 }

@@ -168,6 +168,8 @@ static int mend_pool(struct work *work, struct check_report *ret_report, struct 
 		error = mend_rounds(work, &words);
 	*ret_report = work->check.report;
 	analysis_free(work);
+	free(work->told_headers.ino);
+	free(work->told_tails.ino);
 	meta_close(work->meta);
 	if (error != 0)
 		message_set(message, "%s: the repair broke off: %s; run it again", work->options->meta_path,

@@ -34,6 +34,9 @@ struct work {
 	uint32_t *named; /* by index of check.inode: names that verify, in all directories; NULL: not counted yet */
 	uint32_t *loose; /* names that nothing but their own checksum vouches for */
 	bool parts_doubtful; /* I21: what a part is, or that there is one, is not known: no extent is judged by it */
+	/* Dry: data parts stay as they are, and so each of these is met by every analysis; it is told once. */
+	struct repair_inodes told_headers; /* of parts, by number */
+	struct repair_inodes told_tails;
 	uint64_t mended;
 	uint64_t steps; /* for paths */
 };
