@@ -25,8 +25,12 @@ static void judge_copy(struct check *check, const struct check_part *part)
 {
 	const struct fmt_part_header *first = region_block(part->region, 0);
 	const struct fmt_part_header *last = region_block(part->region, part->region->blocks - 1);
+	const void *lost;
 
-	if (!fmt_part_header_valid(last))
+	if (region_find_lost(part->region, last, sizeof(*last), &lost) == 0)
+		check_error(check, "I21", 0, "part %u (%s): the copy of its header in the last block cannot be read",
+			    part->record.number, part->region->path);
+	else if (!fmt_part_header_valid(last))
 		check_error(check, "I21", 0, "part %u (%s): the copy of its header in the last block is damaged",
 			    part->record.number, part->region->path);
 	else if (memcmp(first, last, sizeof(*first)) != 0)

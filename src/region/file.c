@@ -2,6 +2,7 @@
 #include "region/file.h"
 
 #include "base/arith.h"
+#include "base/fault.h"
 #include "base/holder.h"
 
 #include <assert.h>
@@ -262,23 +263,45 @@ static int map_block(const struct region_file *file, uint64_t block, bool read_o
 	return 0;
 }
 
+struct block_copy {
+	void *to;
+	const void *from;
+};
+
+static void do_copy(void *arg)
+{
+	const struct block_copy *copy = arg;
+
+	memcpy(copy->to, copy->from, FMT_BLOCK_SIZE);
+}
+
+/* Memory that is lost is -EIO, as read(2) has it of a file. */
+static int read_mapped(const struct region_file *file, uint64_t block, void *buffer)
+{
+	struct block_copy copy = {.to = buffer};
+	unsigned char *piece, *mapped;
+	const void *fault;
+	int err = fault_install();
+
+	if (err == 0)
+		err = map_block(file, block, true, &piece, &mapped);
+	if (err != 0)
+		return err;
+	copy.from = mapped;
+	if (!fault_run(do_copy, &copy, &fault))
+		err = -EIO;
+	region_file_unmap(piece, (size_t)file->alignment);
+	return err;
+}
+
 int region_file_read(const struct region_file *file, uint64_t block, void *buffer)
 {
-	unsigned char *piece;
-	unsigned char *mapped;
 	ssize_t count;
-	int err;
 
 	if (block >= region_file_blocks(file))
 		return -EIO;
-	if (file->devdax) {
-		err = map_block(file, block, true, &piece, &mapped);
-		if (err != 0)
-			return err;
-		memcpy(buffer, mapped, FMT_BLOCK_SIZE);
-		region_file_unmap(piece, (size_t)file->alignment);
-		return 0;
-	}
+	if (file->devdax)
+		return read_mapped(file, block, buffer);
 	count = pread(file->fd, buffer, FMT_BLOCK_SIZE, (off_t)(block << FMT_BLOCK_SHIFT));
 	if (count < 0)
 		return -errno;

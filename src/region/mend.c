@@ -20,6 +20,17 @@ static bool is_expected(const struct fmt_part_header *header, const struct regio
 	       memcmp(header->part_uuid, expected->part_uuid, sizeof(header->part_uuid)) == 0;
 }
 
+/* One that is lost to a memory error is no header; what is written in its place makes the memory good again. */
+static int read_header(const struct region_file *file, uint64_t block, struct fmt_part_header *header)
+{
+	int err = region_file_read(file, block, header);
+
+	if (err != -EIO)
+		return err;
+	memset(header, 0, sizeof(*header));
+	return 0;
+}
+
 static int write_header(const struct region_file *file, uint64_t block, const struct fmt_part_header *header, bool dry)
 {
 	int err = dry ? 0 : region_file_write(file, block, header);
@@ -31,10 +42,10 @@ static int mend_headers(const struct region_file *file, const struct region_expe
 			struct headers *headers, const char **ret_what)
 {
 	const uint64_t last = expected->blocks - 1;
-	int err = region_file_read(file, 0, &headers->first);
+	int err = read_header(file, 0, &headers->first);
 
 	if (err == 0)
-		err = region_file_read(file, last, &headers->last);
+		err = read_header(file, last, &headers->last);
 	if (err != 0)
 		return err;
 	*ret_what = NULL;

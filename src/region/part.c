@@ -112,9 +112,9 @@ static int check_header(const struct region_file *file, bool read_only, const ch
 	if (header == NULL)
 		return -ENOMEM;
 	err = region_file_read(file, 0, header);
-	if (err != 0) {
+	if (err != 0 && err != -EIO) {
 		message_set(message, "data part %s: read of its header: %s", path, strerror(-err));
-	} else if (!fmt_part_header_valid(header)) {
+	} else if (err == -EIO || !fmt_part_header_valid(header)) { /* lost to a memory error: as damaged */
 		bool copy = is_header(file, expected->blocks - 1, header);
 
 		message_set(message, "data part %s: no sound header in its first block; %s", path,

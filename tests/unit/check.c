@@ -108,16 +108,50 @@ static void test_paths(void **state)
 	}
 }
 
+/* True if the block of the data part is lost to a memory error from now on. */
+static bool poison_block(uint64_t block)
+{
+	int fd = open(pool.data, O_RDWR | O_CLOEXEC);
+	unsigned char *page =
+		mmap(NULL, FMT_BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(block * FMT_BLOCK_SIZE));
+	bool lost;
+
+	assert_true(fd >= 0);
+	assert_ptr_not_equal(page, MAP_FAILED);
+	close(fd);
+	*(volatile unsigned char *)page = *(volatile unsigned char *)page;
+	lost = madvise(page, FMT_BLOCK_SIZE, MADV_HWPOISON) == 0;
+	if (!lost)
+		print_message("# %s: no MADV_HWPOISON here (%s): it needs root and CONFIG_MEMORY_FAILURE\n", __func__,
+			      strerror(errno));
+	assert_int_equal(munmap(page, FMT_BLOCK_SIZE), 0);
+	return lost;
+}
+
+/* A header that is lost to a memory error is damaged as any, and neither the end of the check nor of the pool. */
+static void test_lost_headers(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		copy_pool(state);
+		record_copy_as_part();
+		if (!poison_block(i == 0 ? 0 : PART_BLOCKS - 1))
+			return;
+		expect_only("I21", CHECK_ERROR, 0);
+		assert_false(check_copy(false)->report.unreadable);
+		assert_int_equal(check_copy(false)->count, 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_sound),      TEST(test_changes_nothing), TEST(test_busy),	  TEST(test_no_pool),
-		TEST(test_paths),      TEST(test_i1_super),	   TEST(test_i1_state),	  TEST(test_i2_group),
-		TEST(test_i3_inode),   TEST(test_i3_implausible),  TEST(test_i4_node),	  TEST(test_i4_order),
-		TEST(test_i5_record),  TEST(test_i6_page_twice),   TEST(test_i7_outside), TEST(test_i8_twice),
-		TEST(test_i9_overlap), TEST(test_i9_length),	   TEST(test_i10_blocks), TEST(test_i11_beyond),
-		TEST(test_i12_tail),   TEST(test_i21_copy),	   TEST(test_i21_header), TEST(test_i21_missing),
-		TEST(test_i21_short),  TEST(test_i21_record),
+		TEST(test_sound),      TEST(test_changes_nothing), TEST(test_busy),	    TEST(test_no_pool),
+		TEST(test_paths),      TEST(test_i1_super),	   TEST(test_i1_state),	    TEST(test_i2_group),
+		TEST(test_i3_inode),   TEST(test_i3_implausible),  TEST(test_i4_node),	    TEST(test_i4_order),
+		TEST(test_i5_record),  TEST(test_i6_page_twice),   TEST(test_i7_outside),   TEST(test_i8_twice),
+		TEST(test_i9_overlap), TEST(test_i9_length),	   TEST(test_i10_blocks),   TEST(test_i11_beyond),
+		TEST(test_i12_tail),   TEST(test_i21_copy),	   TEST(test_i21_header),   TEST(test_i21_missing),
+		TEST(test_i21_short),  TEST(test_i21_record),	   TEST(test_lost_headers),
 	};
 
 	return cmocka_run_group_tests(tests, make_pool, remove_pool);
