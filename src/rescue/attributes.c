@@ -126,7 +126,9 @@ static void set_mode(struct target *target, const struct fmt_inode *inode, bool 
 		mode &= ~(mode_t)077;
 		rescue_lost(target->work, "%s: only its owner may use it now, for its ACL may be lost", target->path);
 	}
-	result = target->fd >= 0 ? fchmod(target->fd, mode) : fchmodat(target->folder, target->name, mode, 0);
+	/* DIR itself may be another's who puts something else there meanwhile. */
+	result = target->fd >= 0 ? fchmod(target->fd, mode)
+				 : fchmodat(target->folder, target->name, mode, AT_SYMLINK_NOFOLLOW);
 	if (result != 0)
 		rescue_lost(target->work, "%s: its mode is lost: %s", target->path, strerror(errno));
 }
