@@ -66,6 +66,20 @@ int repair_end(struct meta_tx *tx, int error);
 int repair_slots_named(struct work *work);
 int repair_slots_others(struct work *work);
 
+/* What is known of an inode whose record is damaged. */
+struct repair_lost {
+	uint64_t ino;
+	uint64_t parent; /* directory of the first name; 0: no name has been seen */
+	uint32_t generation;
+	uint8_t type; /* DT_ */
+};
+/* record.c: one record. Made anew from what is left, or freed, if it could be of no use. */
+int repair_record(struct work *work, const struct repair_lost *lost);
+/* It verifies, and has fields that cannot be. */
+int repair_record_fields(struct work *work, uint64_t ino, const struct fmt_inode *slot);
+/* Its records or pages verify with the generation that it says: then it is what it says, and was somebody's. */
+bool repair_record_vouched(struct work *work, uint64_t ino);
+
 /* content.c: maps and names of damaged inodes. */
 int repair_content_parts(struct work *work); /* the xattrs of inode 2 */
 int repair_content(struct work *work);
