@@ -1,4 +1,5 @@
 /* pinfs fsck, and fsck.pinfs as fsck(8) calls it: the check, and the repair. */
+#include "json.h"
 #include "tool.h"
 
 #include "base/log.h"
@@ -168,7 +169,6 @@ static int print_json(struct fsck *fsck, const struct check_report *report)
 {
 	json_t *object = json_object();
 	int error = fsck->failed ? -1 : 0;
-	char *text;
 
 	error |= json_object_set_new(object, "schema", json_integer(REPORT_SCHEMA));
 	error |= json_object_set_new(object, "version", json_string(PINFS_VERSION));
@@ -184,15 +184,12 @@ static int print_json(struct fsck *fsck, const struct check_report *report)
 		error |= json_object_set(object, "repairs", fsck->repairs);
 		error |= json_object_set(object, "left", fsck->left);
 	}
-	text = error == 0 ? json_dumps(object, JSON_INDENT(2)) : NULL;
+	error = error == 0 ? tool_json_print(object) : -ENOMEM;
 	json_decref(object);
-	if (text == NULL) {
-		log_error("fsck: %s", strerror(ENOMEM));
-		return FSCK_OPERATION;
-	}
-	printf("%s\n", text);
-	free(text);
-	return 0;
+	if (error == 0)
+		return 0;
+	log_error("fsck: %s", strerror(-error));
+	return FSCK_OPERATION;
 }
 
 static void print_summary(const struct fsck *fsck, const struct check_report *report)

@@ -270,7 +270,9 @@ static void do_step(const struct step *step)
 {
 	struct peer *peer = &peers[step->who % PEERS];
 	struct wire_cancel cancel = {.target = step->a};
+	struct wire_map map = {.offset = step->b, .cells = step->place};
 	struct wire_list list;
+	int file = (step->a & 1) != 0 ? files[0].fd[0] : -1;
 
 	switch (step->what % WHATS) {
 	case WHAT_HELLO:
@@ -296,7 +298,10 @@ static void do_step(const struct step *step)
 		say(peer, step, &cancel, sizeof(cancel), WIRE_CANCEL, -1);
 		break;
 	case WHAT_LIST:
-		say(peer, step, &list, sizeof(list), WIRE_LIST, (step->a & 1) != 0 ? files[0].fd[0] : -1);
+		if ((step->a & 2) != 0)
+			say(peer, step, &map, sizeof(map), WIRE_MAP, file);
+		else
+			say(peer, step, &list, sizeof(list), WIRE_LIST, file);
 		break;
 	case WHAT_GOODBYE:
 		say(peer, step, &list, sizeof(list), WIRE_GOODBYE, -1);

@@ -32,9 +32,9 @@ static void ends_session(struct world *world, bool open, const void *bytes, size
 
 static void test_wrong_messages(void **state)
 {
-	static const unsigned types[] = {
-		WIRE_PIN,  WIRE_UNPIN, WIRE_COMMIT,  WIRE_CANCEL, WIRE_BELL,  WIRE_LIST, WIRE_GOODBYE,
-		WIRE_WORD, WIRE_HELLO, WIRE_WELCOME, WIRE_PINNED, WIRE_EVENT, 0};
+	static const unsigned types[] = {WIRE_PIN,     WIRE_UNPIN, WIRE_COMMIT, WIRE_CANCEL, WIRE_BELL,	   WIRE_LIST,
+					 WIRE_GOODBYE, WIRE_WORD,  WIRE_MAP,	WIRE_HELLO,  WIRE_WELCOME, WIRE_PINNED,
+					 WIRE_EVENT,   0};
 	static unsigned char bytes[WIRE_MESSAGE_MAX * 2];
 	struct wire_header *header = (struct wire_header *)bytes;
 	struct world *world = *state;
