@@ -197,6 +197,20 @@ static int on_listed(void *arg, const struct wire_listed *entry)
 	return entry->path_length > WIRE_MESSAGE_MAX;
 }
 
+static int on_extents(void *arg, const struct wire_file_map *map)
+{
+	unsigned *answers = arg;
+
+	/* Somebody who tells of the same for ever is not listened to for ever. */
+	return ++*answers > 64 || map->count > WIRE_FILE_MAP_MAX;
+}
+
+static int on_cells(void *arg, const struct wire_pool_map *map)
+{
+	(void)arg;
+	return map->cell_bytes == 0 || map->count > WIRE_POOL_MAP_MAX;
+}
+
 static void read_events(struct pinfs *fs)
 {
 	struct pinfs_event event;
@@ -241,6 +255,8 @@ static void use_session(struct pinfs *fs)
 			use_pin(fs, pin[i], (flags[i] & PINFS_WRITE) != 0);
 	}
 	(void)client_list(fs, -1, on_listed, NULL);
+	(void)client_map_file(fs, file, on_extents, &(unsigned){0});
+	(void)client_map_pool(fs, 100, on_cells, NULL);
 	for (unsigned i = 0; i < 4; i++) {
 		if (pin[i] == NULL)
 			continue;

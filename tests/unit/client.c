@@ -555,6 +555,39 @@ static void test_list(void **state)
 	assert_int_equal(seen.pins, 100);
 }
 
+static int see_extents(void *arg, const struct wire_file_map *map)
+{
+	uint64_t *blocks = arg;
+
+	assert_int_equal(map->size, 5 * BLOCK);
+	for (uint32_t i = 0; i < map->count; i++)
+		assert_int_equal(map->extent[i].offset, (*blocks)++ * BLOCK);
+	return 0;
+}
+
+static int see_cells(void *arg, const struct wire_pool_map *map)
+{
+	unsigned *parts = arg;
+
+	assert_int_equal(map->part, (*parts)++);
+	assert_int_equal(map->count, map->part == 0 ? 3 : 1);
+	assert_int_equal(map->cell[0].free, 1);
+	return 0;
+}
+
+/* A file's extents come in as many answers as it takes. */
+static void test_map(void **state)
+{
+	struct world *world = *state;
+	uint64_t blocks = 0;
+	unsigned parts = 0;
+
+	assert_int_equal(client_map_file(world->fs, world->file, see_extents, &blocks), 0);
+	assert_int_equal(blocks, 5);
+	assert_int_equal(client_map_pool(world->fs, 4, see_cells, &parts), 0);
+	assert_int_equal(parts, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -575,6 +608,7 @@ int main(void)
 		TEST(test_descriptors),
 		TEST(test_cut_descriptors),
 		TEST(test_list),
+		TEST(test_map),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

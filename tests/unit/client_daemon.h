@@ -443,6 +443,33 @@ static inline void fake_list(struct fake_session *session, uint64_t request)
 	fake_done(session->socket, request, 0);
 }
 
+/* A file of five blocks, two an answer; a pool of two parts, of three cells and one. */
+static inline void fake_map(struct fake_session *session, const struct wire_map *map, bool of_file)
+{
+	struct {
+		struct wire_file_map map;
+		struct wire_extent extent[2];
+	} file = {.map = {.ino = 5, .size = 5 * 4096}};
+	struct {
+		struct wire_pool_map map;
+		struct wire_cell cell[3];
+	} pool = {.map = {.cell_bytes = 8192, .part_bytes = 20480, .count = 3}, .cell = {{1, 0, 0, 0}, {0, 2, 0, 0}}};
+
+	for (uint64_t block = map->offset / 4096; of_file && block < 5 && file.map.count < 2; block++)
+		file.extent[file.map.count++] = (struct wire_extent){.offset = block * 4096, .length = 4096};
+	wire_header_set(&file.map.header, WIRE_FILE_MAP, sizeof(file), map->header.request, 0);
+	wire_header_set(&pool.map.header, WIRE_POOL_MAP, sizeof(pool), map->header.request, 0);
+	if (of_file) {
+		fake_send(session->socket, &file, sizeof(file), NULL, 0);
+	} else {
+		fake_send(session->socket, &pool, sizeof(pool), NULL, 0);
+		pool.map.part = 1;
+		pool.map.count = 1;
+		fake_send(session->socket, &pool, sizeof(pool), NULL, 0);
+	}
+	fake_done(session->socket, map->header.request, 0);
+}
+
 static inline void fake_range(struct fake *fake, struct fake_session *session, const struct wire_range *range)
 {
 	struct fake_pin *pin = fake_find(session, range->pin);
@@ -501,6 +528,8 @@ static inline bool fake_request(struct fake *fake, struct fake_session *session)
 		fake_cancel(fake, session, (const struct wire_cancel *)bytes);
 	} else if (header->type == WIRE_LIST) {
 		fake_list(session, header->request);
+	} else if (header->type == WIRE_MAP) {
+		fake_map(session, (const struct wire_map *)bytes, fd >= 0);
 	} else if (header->type == WIRE_GOODBYE) {
 		fake->goodbyes++;
 		fake_done(session->socket, header->request, 0);
