@@ -117,6 +117,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
 		fault_previous.sa_sigaction(number, info, context);
 		return;
 	}
+	if (!fault && fault_previous.sa_handler == SIG_IGN)
+		return;
 	if (fault_previous.sa_handler != SIG_DFL && fault_previous.sa_handler != SIG_IGN) {
 		fault_previous.sa_handler(number);
 		return;
@@ -165,6 +167,15 @@ int fault_install(void)
 	}
 	pthread_mutex_unlock(&fault_mutex);
 	return error;
+}
+
+void fault_fill_others(sigset_t *ret_set)
+{
+	static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+
+	sigfillset(ret_set);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(ret_set, own[i]);
 }
 
 bool fault_run(void (*access)(void *arg), void *arg, const void **ret_fault)

@@ -6,6 +6,7 @@
 #ifndef PINFS_BASE_FAULT_H
 #define PINFS_BASE_FAULT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,6 +18,12 @@ int fault_install(void);
  * left at that point, with no cleanup. Not nested.
  */
 bool fault_run(void (*access)(void *arg), void *arg, const void **ret_fault);
+
+/*
+ * All signals but those of a thread's own faults. Where such a one is blocked the kernel ends the process, whatever
+ * handles it: threads that want no signals block these.
+ */
+void fault_fill_others(sigset_t *ret_set);
 
 /*
  * For the message: [base, +length) is a mapping of this file. `path` is the caller's, until fault_unname(base). Names

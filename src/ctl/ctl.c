@@ -1,5 +1,7 @@
 #include "ctl/server.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -170,13 +172,13 @@ static int start_threads(struct ctl *ctl)
 	return -error;
 }
 
-/* Signals are other threads' business. */
+/* Signals are other threads' business; but a pin may meet lost memory, here as anywhere. */
 int ctl_start(struct ctl *ctl, struct message *message)
 {
 	sigset_t all, before;
 	int error;
 
-	sigfillset(&all);
+	fault_fill_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = start_threads(ctl);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
