@@ -320,7 +320,7 @@ static int run_copy(const struct call *call)
 		return error;
 	done = fs_copy_range(fs, from, (off_t)call_number(call, 2), to, (off_t)call_number(call, 4),
 			     call_number(call, 5), wait_of(fs));
-	return done < 0 ? (int)done : 0;
+	return done < 0 ? (int)done : (uint64_t)done == call_number(call, 5) ? 0 : -ENOSPC;
 }
 
 /* A file whose every block is an extent of its own: so that freeing it takes more than one transaction. */

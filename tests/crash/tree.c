@@ -316,6 +316,30 @@ static bool mixed_data(const struct node *got, const struct node *old, const str
 	return true;
 }
 
+/* Each byte is of the old content, or of the new one; behind the old end, of the new one. */
+static bool short_data(const struct node *got, const struct node *old, const struct node *new)
+{
+	const unsigned char *g = got->bytes + got->xattrs, *o = old->bytes + old->xattrs, *n = new->bytes + new->xattrs;
+
+	for (uint32_t at = 0; at < got->data; at++) {
+		if ((at >= new->data || g[at] != n[at]) && (at >= old->data || g[at] != o[at]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_short(const struct node *got, const struct node *old, const struct node *new, unsigned tolerance)
+{
+	const struct attr *attr = &new->attr;
+	struct node like = *got;
+
+	if (got->attr.size < old->attr.size || got->attr.size > attr->size || got->attr.blocks > attr->blocks)
+		return false;
+	like.attr.size = attr->size;
+	like.attr.blocks = attr->blocks;
+	return same_attr(&like, new, tolerance) && got->xattrs == old->xattrs && short_data(got, old, new);
+}
+
 /* Node by node: all new; or all old but for words of its content. */
 static const char *mixed_difference(const struct tree *got, const struct tree *old, const struct tree *new,
 				    unsigned tolerance)
@@ -325,6 +349,8 @@ static const char *mixed_difference(const struct tree *got, const struct tree *o
 	while (g != NULL && o != NULL && n != NULL) {
 		const char *what = difference(g, n, tolerance);
 
+		if (what != NULL && (tolerance & TREE_SHORT) && is_short(g, o, n, tolerance))
+			what = NULL;
 		if (what != NULL && (!same_attr(g, o, tolerance) || g->xattrs != o->xattrs || !mixed_data(g, o, n)))
 			return what;
 		g = node_after(got, g);

@@ -20,14 +20,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define VARIANTS 3u
 #define FRAMES 6
-
-struct function {
-	const char *name;
-	unsigned kind;
-	int error[VARIANTS]; /* 0: no more */
-};
 
 static struct fault_plan plan; /* constant while armed */
 static atomic_bool armed;
@@ -36,7 +29,7 @@ static atomic_long allocations;
 static pthread_t armer;
 static _Thread_local bool inside; /* of this file: what it calls itself does not count */
 static struct met {
-	const struct function *_Atomic function;
+	const struct fault_function *_Atomic function;
 	void *frames[FRAMES];
 	int count;
 	int error;
@@ -75,7 +68,7 @@ unsigned fault_disarm(void)
 const char *fault_met(void)
 {
 	static char words[1024];
-	const struct function *function = atomic_load(&met->function);
+	const struct fault_function *function = atomic_load(&met->function);
 	char **names;
 
 	if (function == NULL)
@@ -99,9 +92,9 @@ int fault_error(void)
 
 bool fault_has_variant(unsigned variant)
 {
-	const struct function *function = atomic_load(&met->function);
+	const struct fault_function *function = atomic_load(&met->function);
 
-	return function != NULL && variant < VARIANTS && function->error[variant] != 0;
+	return function != NULL && variant < FAULT_VARIANTS && function->error[variant] != 0;
 }
 
 long fault_allocations(void)
@@ -109,8 +102,7 @@ long fault_allocations(void)
 	return atomic_load(&allocations);
 }
 
-/* True: this call is to fail; errno says how. */
-static bool fails(const struct function *function)
+bool fault_fails(const struct fault_function *function)
 {
 	unsigned variant, call;
 
@@ -134,7 +126,7 @@ static bool fails(const struct function *function)
 	return true;
 }
 
-#define FUNCTION(NAME, KIND, ...) static const struct function f_##NAME = {#NAME, KIND, {__VA_ARGS__}}
+#define FUNCTION(NAME, KIND, ...) static const struct fault_function f_##NAME = {#NAME, KIND, {__VA_ARGS__}}
 
 /* ---- Memory ---- */
 
@@ -159,17 +151,17 @@ static void *counted(void *memory)
 
 void *malloc(size_t size)
 {
-	return fails(&f_malloc) ? NULL : counted(__libc_malloc(size));
+	return fault_fails(&f_malloc) ? NULL : counted(__libc_malloc(size));
 }
 
 void *calloc(size_t count, size_t size)
 {
-	return fails(&f_calloc) ? NULL : counted(__libc_calloc(count, size));
+	return fault_fails(&f_calloc) ? NULL : counted(__libc_calloc(count, size));
 }
 
 void *realloc(void *memory, size_t size)
 {
-	if (fails(&f_realloc))
+	if (fault_fails(&f_realloc))
 		return NULL;
 	return memory == NULL ? counted(__libc_malloc(size)) : __libc_realloc(memory, size);
 }
@@ -187,7 +179,7 @@ void *reallocarray(void *memory, size_t count, size_t size)
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-	return fails(&f_aligned_alloc) ? NULL : counted(__libc_memalign(alignment, size));
+	return fault_fails(&f_aligned_alloc) ? NULL : counted(__libc_memalign(alignment, size));
 }
 
 void *memalign(size_t alignment, size_t size);
@@ -238,7 +230,7 @@ int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
 	int error = REAL(pmemobj_tx_begin)(pop, env, TX_PARAM_NONE); /* pinfs uses no parameters */
 
 	/* As libpmemobj does it: the transaction is there, aborted, and waits to be ended. */
-	if (error == 0 && fails(&f_pmemobj_tx_begin)) {
+	if (error == 0 && fault_fails(&f_pmemobj_tx_begin)) {
 		error = errno;
 		pmemobj_tx_abort(error);
 	}
@@ -247,23 +239,23 @@ int pmemobj_tx_begin(PMEMobjpool *pop, jmp_buf env, ...)
 
 int pmemobj_tx_log_auto_alloc(enum pobj_log_type type, int on)
 {
-	return fails(&f_pmemobj_tx_log_auto_alloc) ? errno : REAL(pmemobj_tx_log_auto_alloc)(type, on);
+	return fault_fails(&f_pmemobj_tx_log_auto_alloc) ? errno : REAL(pmemobj_tx_log_auto_alloc)(type, on);
 }
 
 int pmemobj_tx_add_range_direct(const void *address, size_t size)
 {
-	return fails(&f_pmemobj_tx_add_range_direct) ? errno : REAL(pmemobj_tx_add_range_direct)(address, size);
+	return fault_fails(&f_pmemobj_tx_add_range_direct) ? errno : REAL(pmemobj_tx_add_range_direct)(address, size);
 }
 
 int pmemobj_tx_xadd_range_direct(const void *address, size_t size, uint64_t flags)
 {
-	return fails(&f_pmemobj_tx_xadd_range_direct) ? errno
-						      : REAL(pmemobj_tx_xadd_range_direct)(address, size, flags);
+	return fault_fails(&f_pmemobj_tx_xadd_range_direct) ? errno
+							    : REAL(pmemobj_tx_xadd_range_direct)(address, size, flags);
 }
 
 void pmemobj_tx_commit(void)
 {
-	if (fails(&f_pmemobj_tx_commit))
+	if (fault_fails(&f_pmemobj_tx_commit))
 		pmemobj_tx_abort(errno);
 	else
 		REAL(pmemobj_tx_commit)();
@@ -281,7 +273,8 @@ FUNCTION(fsync, FAULT_SYNC, EIO);
 
 static void *map(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
-	return fails(&f_mmap) ? MAP_FAILED : (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
+	return fault_fails(&f_mmap) ? MAP_FAILED
+				    : (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
 }
 
 /* Both names: programs with 64 bit offsets call mmap64. */
@@ -299,23 +292,23 @@ void *fault_mmap64(void *address, size_t length, int protection, int flags, int 
 
 int mprotect(void *address, size_t length, int protection)
 {
-	return fails(&f_mprotect) ? -1 : (int)syscall(SYS_mprotect, address, length, protection);
+	return fault_fails(&f_mprotect) ? -1 : (int)syscall(SYS_mprotect, address, length, protection);
 }
 
 int madvise(void *address, size_t length, int advice)
 {
-	return fails(&f_madvise) ? -1 : (int)syscall(SYS_madvise, address, length, advice);
+	return fault_fails(&f_madvise) ? -1 : (int)syscall(SYS_madvise, address, length, advice);
 }
 
 int memfd_create(const char *name, unsigned flags)
 {
-	return fails(&f_memfd_create) ? -1 : (int)syscall(SYS_memfd_create, name, flags);
+	return fault_fails(&f_memfd_create) ? -1 : (int)syscall(SYS_memfd_create, name, flags);
 }
 
 int fault_ftruncate(int fd, off_t length) __asm__("ftruncate");
 int fault_ftruncate(int fd, off_t length)
 {
-	return fails(&f_ftruncate) ? -1 : (int)syscall(SYS_ftruncate, fd, length);
+	return fault_fails(&f_ftruncate) ? -1 : (int)syscall(SYS_ftruncate, fd, length);
 }
 
 int fault_ftruncate64(int fd, off_t length) __asm__("ftruncate64");
@@ -326,12 +319,12 @@ int fault_ftruncate64(int fd, off_t length)
 
 int msync(void *address, size_t length, int flags)
 {
-	return fails(&f_msync) ? -1 : (int)syscall(SYS_msync, address, length, flags);
+	return fault_fails(&f_msync) ? -1 : (int)syscall(SYS_msync, address, length, flags);
 }
 
 int fsync(int fd)
 {
-	return fails(&f_fsync) ? -1 : (int)syscall(SYS_fsync, fd);
+	return fault_fails(&f_fsync) ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
 /* ---- Sockets, and what is done with them ---- */
@@ -355,86 +348,87 @@ FUNCTION(pidfd_open, FAULT_SOCKET, EMFILE, ENOMEM, ESRCH);
 
 int socket(int domain, int type, int protocol)
 {
-	return fails(&f_socket) ? -1 : (int)syscall(SYS_socket, domain, type, protocol);
+	return fault_fails(&f_socket) ? -1 : (int)syscall(SYS_socket, domain, type, protocol);
 }
 
 int socketpair(int domain, int type, int protocol, int fds[2])
 {
-	return fails(&f_socketpair) ? -1 : (int)syscall(SYS_socketpair, domain, type, protocol, fds);
+	return fault_fails(&f_socketpair) ? -1 : (int)syscall(SYS_socketpair, domain, type, protocol, fds);
 }
 
 int fault_connect(int fd, const void *address, socklen_t length) __asm__("connect");
 int fault_connect(int fd, const void *address, socklen_t length)
 {
-	return fails(&f_connect) ? -1 : (int)syscall(SYS_connect, fd, address, length);
+	return fault_fails(&f_connect) ? -1 : (int)syscall(SYS_connect, fd, address, length);
 }
 
 int fault_bind(int fd, const void *address, socklen_t length) __asm__("bind");
 int fault_bind(int fd, const void *address, socklen_t length)
 {
-	return fails(&f_bind) ? -1 : (int)syscall(SYS_bind, fd, address, length);
+	return fault_fails(&f_bind) ? -1 : (int)syscall(SYS_bind, fd, address, length);
 }
 
 int listen(int fd, int backlog)
 {
-	return fails(&f_listen) ? -1 : (int)syscall(SYS_listen, fd, backlog);
+	return fault_fails(&f_listen) ? -1 : (int)syscall(SYS_listen, fd, backlog);
 }
 
 int fault_accept4(int fd, void *address, socklen_t *length, int flags) __asm__("accept4");
 int fault_accept4(int fd, void *address, socklen_t *length, int flags)
 {
-	return fails(&f_accept4) ? -1 : (int)syscall(SYS_accept4, fd, address, length, flags);
+	return fault_fails(&f_accept4) ? -1 : (int)syscall(SYS_accept4, fd, address, length, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	return fails(&f_sendmsg) ? -1 : syscall(SYS_sendmsg, fd, message, flags);
+	return fault_fails(&f_sendmsg) ? -1 : syscall(SYS_sendmsg, fd, message, flags);
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	return fails(&f_recvmsg) ? -1 : syscall(SYS_recvmsg, fd, message, flags);
+	return fault_fails(&f_recvmsg) ? -1 : syscall(SYS_recvmsg, fd, message, flags);
 }
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-	return fails(&f_send) ? -1 : syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
+	return fault_fails(&f_send) ? -1 : syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
 }
 
 int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
-	return fails(&f_getsockopt) ? -1 : (int)syscall(SYS_getsockopt, fd, level, name, value, length);
+	return fault_fails(&f_getsockopt) ? -1 : (int)syscall(SYS_getsockopt, fd, level, name, value, length);
 }
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-	return fails(&f_setsockopt) ? -1 : (int)syscall(SYS_setsockopt, fd, level, name, value, length);
+	return fault_fails(&f_setsockopt) ? -1 : (int)syscall(SYS_setsockopt, fd, level, name, value, length);
 }
 
 int epoll_create1(int flags)
 {
-	return fails(&f_epoll_create1) ? -1 : (int)syscall(SYS_epoll_create1, flags);
+	return fault_fails(&f_epoll_create1) ? -1 : (int)syscall(SYS_epoll_create1, flags);
 }
 
 /* Taking a descriptor out needs nothing: it cannot fail. */
 int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
-	return what != EPOLL_CTL_DEL && fails(&f_epoll_ctl) ? -1 : (int)syscall(SYS_epoll_ctl, epoll, what, fd, event);
+	return what != EPOLL_CTL_DEL && fault_fails(&f_epoll_ctl) ? -1
+								  : (int)syscall(SYS_epoll_ctl, epoll, what, fd, event);
 }
 
 int eventfd(unsigned count, int flags)
 {
-	return fails(&f_eventfd) ? -1 : (int)syscall(SYS_eventfd2, count, flags);
+	return fault_fails(&f_eventfd) ? -1 : (int)syscall(SYS_eventfd2, count, flags);
 }
 
 int timerfd_create(int clock, int flags)
 {
-	return fails(&f_timerfd_create) ? -1 : (int)syscall(SYS_timerfd_create, clock, flags);
+	return fault_fails(&f_timerfd_create) ? -1 : (int)syscall(SYS_timerfd_create, clock, flags);
 }
 
 int pidfd_open(pid_t pid, unsigned flags)
 {
-	return fails(&f_pidfd_open) ? -1 : (int)syscall(SYS_pidfd_open, pid, flags);
+	return fault_fails(&f_pidfd_open) ? -1 : (int)syscall(SYS_pidfd_open, pid, flags);
 }
 
 /* ---- Threads ---- */
@@ -443,5 +437,5 @@ FUNCTION(pthread_create, FAULT_THREAD, EAGAIN);
 
 int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, void *(*body)(void *arg), void *arg)
 {
-	return fails(&f_pthread_create) ? errno : REAL(pthread_create)(ret_thread, attr, body, arg);
+	return fault_fails(&f_pthread_create) ? errno : REAL(pthread_create)(ret_thread, attr, body, arg);
 }

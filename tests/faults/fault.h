@@ -17,7 +17,8 @@
 #define FAULT_SYNC 32u
 #define FAULT_SOCKET 64u
 #define FAULT_THREAD 128u
-#define FAULT_KINDS 8u
+#define FAULT_BLOCKS 256u /* full.c stands in for what gives blocks ... */
+#define FAULT_PAGES 512u /* ... and pages and slots of the meta part */
 
 struct fault_plan {
 	unsigned kinds;
@@ -42,5 +43,15 @@ int fault_error(void);
 bool fault_has_variant(unsigned variant);
 /* What malloc and others gave and free has not got back. */
 long fault_allocations(void);
+
+/* For functions that others stand in for. */
+#define FAULT_VARIANTS 3u
+struct fault_function {
+	const char *name;
+	unsigned kind;
+	int error[FAULT_VARIANTS]; /* 0: no more */
+};
+/* True: this call is to fail; errno says how. */
+bool fault_fails(const struct fault_function *function);
 
 #endif

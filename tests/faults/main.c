@@ -30,10 +30,26 @@ static const struct {
 	const char *name;
 	unsigned kind;
 	bool sticky;
+	enum full full;
+	bool stays;
 } kinds[] = {
-	{"memory", FAULT_MEMORY, false},     {"memory-all", FAULT_MEMORY, true}, {"begin", FAULT_BEGIN, false},
-	{"snapshot", FAULT_SNAPSHOT, false}, {"commit", FAULT_COMMIT, false},	 {"map", FAULT_MAP, false},
-	{"sync", FAULT_SYNC, false},
+	{"memory", FAULT_MEMORY, .full = FULL_NOT},
+	{"memory-all", FAULT_MEMORY, .sticky = true},
+	{"begin", FAULT_BEGIN, .full = FULL_NOT},
+	{"snapshot", FAULT_SNAPSHOT, .full = FULL_NOT},
+	{"commit", FAULT_COMMIT, .full = FULL_NOT},
+	{"map", FAULT_MAP, .full = FULL_NOT},
+	{"sync", FAULT_SYNC, .full = FULL_NOT},
+	{"blocks", FAULT_BLOCKS, .full = FULL_NOT},
+	{"blocks-all", FAULT_BLOCKS, .sticky = true},
+	{"pages", FAULT_PAGES, .full = FULL_NOT},
+	{"pages-all", FAULT_PAGES, .sticky = true},
+	{"full-blocks", .full = FULL_BLOCKS},
+	{"full-blocks-stay", .full = FULL_BLOCKS, .stays = true},
+	{"full-scattered", .full = FULL_SCATTERED},
+	{"full-scattered-stay", .full = FULL_SCATTERED, .stays = true},
+	{"full-pages", .full = FULL_PAGES},
+	{"full-pages-stay", .full = FULL_PAGES, .stays = true},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -132,13 +148,15 @@ static bool end_child(struct stand *stand, pid_t child)
 	return false;
 }
 
-static void run_one(struct stand *stand, const struct scenario *scenario, const struct fault_plan *plan,
-		    const char *kind)
+static void run_one(struct stand *stand, const struct scenario *scenario, const struct fault_plan *plan, size_t kind)
 {
 	struct trial trial = {
 		.model = stand->model, .world = &stand->world, .plan = *plan, .check = true, .result = stand->result};
 	pid_t child;
 
+	trial.full = kinds[kind].full;
+	trial.stays = kinds[kind].stays;
+	trial.left = plan->n - 1;
 	memset(stand->result, 0, sizeof(*stand->result));
 	stand->syncing = plan->kinds == FAULT_SYNC;
 	child = begin_child(stand);
@@ -154,7 +172,7 @@ static void run_one(struct stand *stand, const struct scenario *scenario, const 
 		return;
 	stand->scenario_failures++;
 	if (stand->scenario_failures <= SHOWN_MAX || stand->options->loud)
-		printf("    | %s: %s: %s %u: %s\n", scenario->name, stand->model->words, kind, plan->n,
+		printf("    | %s: %s: %s %u: %s\n", scenario->name, stand->model->words, kinds[kind].name, plan->n,
 		       stand->result->why);
 }
 
@@ -179,14 +197,17 @@ static void run_kind(struct stand *stand, const struct scenario *scenario, size_
 		return;
 	if (stand->options->kind != NULL && strcmp(stand->options->kind, kinds[kind].name) != 0)
 		return;
+	/* What is free is known to who has mounted. */
+	if (kinds[kind].full != FULL_NOT && stand->world.fs == NULL)
+		return;
 	for (plan.n = 1; plan.n < N_MAX && !time_is_over(stand); plan.n = next_n(stand, plan.n)) {
 		plan.variant = 0;
-		run_one(stand, scenario, &plan, kinds[kind].name);
+		run_one(stand, scenario, &plan, kind);
 		if (!stand->result->met)
 			break;
 		while (stand->result->more_variants) {
 			plan.variant++;
-			run_one(stand, scenario, &plan, kinds[kind].name);
+			run_one(stand, scenario, &plan, kind);
 		}
 	}
 }

@@ -23,7 +23,8 @@ static __attribute__((format(printf, 2, 3))) int fail(const struct trial *trial,
 
 	if (why[0] != '\0')
 		return 1;
-	length = snprintf(why, TRIAL_WHY_BYTES, "%s -> %s\n    |   ", fault_met(), strerror(-trial->result->error));
+	length = snprintf(why, TRIAL_WHY_BYTES, "%s -> %s\n    |   ", trial->full != FULL_NOT ? "full" : fault_met(),
+			  strerror(-trial->result->error));
 	va_start(arguments, format);
 	(void)vsnprintf(why + length, TRIAL_WHY_BYTES - (size_t)length, format, arguments);
 	va_end(arguments);
@@ -50,31 +51,68 @@ static void settle(struct fs *fs)
 	(void)fs_reaper_flush(fs);
 }
 
-static int remove_all(struct script_world *world, const struct tree *tree)
+static void let_go(struct script_world *world)
 {
-	int error;
-
 	if (world->holder != NULL)
 		(void)script_run(world, "goodbye");
 	for (unsigned i = 0; i < SCRIPT_HELD; i++) {
 		if (world->held[i] != 0)
 			(void)script_run(world, i == 0 ? "drop 0" : "drop 1");
 	}
+	settle(world->fs);
+}
+
+static int remove_all(struct script_world *world, const struct tree *tree)
+{
+	int error;
+
+	let_go(world);
 	error = tree_visit(tree, remove_path, world);
 	settle(world->fs);
 	return error;
 }
 
+/* A hole, which may want a page for one more extent; into the middle of a block; to nothing. */
+static int shrink_path(void *arg, const char *path, mode_t mode, uint64_t ino)
+{
+	char words[160];
+	int error;
+
+	(void)ino;
+	if (!S_ISREG(mode))
+		return 0;
+	(void)snprintf(words, sizeof(words), "fallocate %s punch 1000 2000", path);
+	error = script_run(arg, words);
+	if (error != 0 && error != -ENOSPC)
+		return error;
+	(void)snprintf(words, sizeof(words), "truncate %s 5000", path);
+	error = script_run(arg, words);
+	(void)snprintf(words, sizeof(words), "truncate %s 0", path);
+	return error != 0 ? error : script_run(arg, words);
+}
+
 /* ---- Without a fault ---- */
 
-static void space_of(struct fs *fs, uint64_t *blocks, uint64_t *inodes, uint64_t *pages)
+static struct trial_space space_of(struct fs *fs)
 {
 	struct meta_space space;
 
 	meta_space(fs->meta, &space);
-	*blocks = script_blocks_free(fs) + 1000000 * meta_limbo_blocks(fs->meta);
-	*inodes = space.inodes_used;
-	*pages = space.pages_free;
+	return (struct trial_space){
+		.blocks = script_blocks_free(fs) + 1000000 * meta_limbo_blocks(fs->meta),
+		.inodes = space.inodes_used,
+		.pages = space.pages_free,
+		.frames = space.pages_free + (space.inodes_used + space.inode_slots_free) / FMT_FRAME_SLOTS,
+	};
+}
+
+/* Some frames stay with inodes when these are gone: how many depends on who has been there. */
+static bool is_same_space(const struct trial *trial, const struct trial_space *space)
+{
+	const struct trial_space *want = &trial->model->space;
+
+	return space->blocks == want->blocks && space->inodes == want->inodes &&
+	       (trial->full == FULL_PAGES ? space->frames == want->frames : space->pages == want->pages);
 }
 
 static int mount_if_not(struct script_world *world)
@@ -102,7 +140,7 @@ static void *model_end(void *arg)
 		(void)tree_read(world->fs, &model->before);
 	(void)tree_read(world->fs, &model->after);
 	(void)remove_all(world, &model->after);
-	space_of(world->fs, &model->blocks, &model->inodes, &model->pages);
+	model->space = space_of(world->fs);
 	fs_close(world->fs);
 	return NULL;
 }
@@ -125,6 +163,24 @@ void trial_model_run(struct script_world *world, struct trial_model *model)
 
 /* ---- With one ---- */
 
+static bool is_about_space(const struct trial *trial)
+{
+	return trial->full != FULL_NOT || (trial->plan.kinds & (FAULT_BLOCKS | FAULT_PAGES)) != 0;
+}
+
+/* Where space ends a write may be a short one; nothing stays of a preallocation. */
+static unsigned tolerance_of(const struct trial *trial)
+{
+	const char *words = trial->model->words;
+	unsigned tolerance = script_tolerance(words);
+
+	if (is_about_space(trial) && (tolerance & TREE_MIXED) != 0)
+		tolerance |= TREE_SHORT;
+	if (is_about_space(trial) && strncmp(words, "fallocate", 9) == 0)
+		tolerance &= ~TREE_BLOCKS;
+	return tolerance;
+}
+
 /* It is as the operation's answer says: done, or as if it had never been begun, but for bytes that it has overwritten.
  */
 static int compare(const struct trial *trial)
@@ -132,7 +188,7 @@ static int compare(const struct trial *trial)
 	const struct trial_model *model = trial->model;
 	const struct tree *old = &model->before, *new = &model->before;
 	int error = tree_read(trial->world->fs, &got);
-	unsigned tolerance = script_tolerance(model->words);
+	unsigned tolerance = tolerance_of(trial);
 	const char *what;
 
 	if (error != 0)
@@ -148,6 +204,12 @@ static int compare(const struct trial *trial)
 	}
 	what = tree_compare(&got, old, new, tolerance);
 	return what == NULL ? 0 : fail(trial, "%s", what);
+}
+
+/* What a short one has appended stays: appending again comes behind it. */
+static bool can_repeat(const struct trial *trial)
+{
+	return !is_about_space(trial) || strncmp(trial->model->words, "append", 6) != 0;
 }
 
 /* Not after writing was stopped: then it was carried out by the next mount. */
@@ -175,15 +237,13 @@ static int repeat(const struct trial *trial)
 
 static int compare_space(const struct trial *trial)
 {
-	const struct trial_model *model = trial->model;
-	uint64_t blocks, inodes, pages;
+	const struct trial_space *want = &trial->model->space, space = space_of(trial->world->fs);
 
-	space_of(trial->world->fs, &blocks, &inodes, &pages);
-	if (blocks != model->blocks || inodes != model->inodes || pages != model->pages)
-		return fail(trial, "all removed: %lld blocks, %lld inodes, %lld pages are free or used that were not",
-			    (long long)(blocks - model->blocks), (long long)(inodes - model->inodes),
-			    (long long)(pages - model->pages));
-	return 0;
+	if (is_same_space(trial, &space))
+		return 0;
+	return fail(trial, "all removed: %lld blocks, %lld inodes, %lld pages are free or used that were not",
+		    (long long)(space.blocks - want->blocks), (long long)(space.inodes - want->inodes),
+		    (long long)(space.pages - want->pages));
 }
 
 /* The holder lives: what it had is its own until it says goodbye. */
@@ -225,17 +285,31 @@ static bool may_be_late(const struct trial *trial)
 	return (trial->plan.kinds & (FAULT_BEGIN | FAULT_SNAPSHOT | FAULT_COMMIT | FAULT_SYNC)) != 0;
 }
 
+/* Nothing is given back before all is gone. */
+static int check_full_end(const struct trial *trial)
+{
+	int error;
+
+	let_go(trial->world);
+	error = tree_visit(&got, shrink_path, trial->world);
+	if (error != 0)
+		return fail(trial, "shrinking files on a full pool: %s", strerror(-error));
+	error = remove_all(trial->world, &got);
+	if (error != 0)
+		return fail(trial, "removing all on a full pool: %s", strerror(-error));
+	full_end();
+	return compare_space(trial);
+}
+
 static int check_end(const struct trial *trial)
 {
-	uint64_t blocks, inodes, pages;
 	int error = remove_all(trial->world, &got);
+	struct trial_space space;
 
 	if (error != 0)
 		return fail(trial, "removing all: %s", strerror(-error));
-	space_of(trial->world->fs, &blocks, &inodes, &pages);
-	if (may_be_late(trial) &&
-	    (blocks != trial->model->blocks || inodes != trial->model->inodes || pages != trial->model->pages) &&
-	    mount_again(trial) != 0)
+	space = space_of(trial->world->fs);
+	if (may_be_late(trial) && !is_same_space(trial, &space) && mount_again(trial) != 0)
 		return 1;
 	return compare_space(trial);
 }
@@ -284,8 +358,14 @@ static void *afterwards(void *arg)
 		failed = may_be_late(trial) ? mount_again(trial) : fail(trial, "writing was stopped");
 	if (failed == 0)
 		failed = compare(trial);
+	if (failed == 0 && trial->full != FULL_NOT && trial->stays) {
+		if (check_full_end(trial) == 0)
+			fs_close(trial->world->fs);
+		return NULL;
+	}
+	full_end();
 	if (failed == 0 && trial->result->error != trial->model->error && !trial->result->late &&
-	    trial->model->was_mounted)
+	    trial->model->was_mounted && can_repeat(trial))
 		failed = repeat(trial);
 	if (failed == 0)
 		failed = check_end(trial);
@@ -302,6 +382,8 @@ static bool is_right(const struct trial *trial)
 
 	if (error == trial->model->error)
 		return true;
+	if (is_about_space(trial))
+		return error == -ENOSPC;
 	if (trial->plan.kinds == FAULT_SYNC)
 		return error == -EIO || error == -ENOMEM;
 	if (trial->world->fs != NULL && atomic_load(&trial->world->fs->damaged))
@@ -320,12 +402,18 @@ void trial_run(const struct trial *trial)
 
 	result->allocations = fault_allocations();
 	same_restart(0);
+	if (trial->full != FULL_NOT && !full_make(trial->world->fs, trial->full, trial->left))
+		return;
 	fault_arm(&trial->plan);
 	result->error = script_run(trial->world, trial->model->words);
 	result->calls = fault_disarm();
-	result->met = fault_met()[0] != '\0';
+	result->met =
+		fault_met()[0] != '\0' || (trial->full != FULL_NOT && (full_was_met() || result->error == -ENOSPC));
+	if (trial->world->fs == NULL)
+		full_forget();
 	result->more_variants = fault_has_variant(trial->plan.variant + 1);
-	if (!result->met)
+	/* A full pool that was enough is one to be seen, too. */
+	if (!result->met && trial->full == FULL_NOT)
 		return;
 	if (!is_right(trial))
 		(void)fail(trial, "not an errno of this fault; %s", trial->world->message.text);

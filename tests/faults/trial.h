@@ -6,6 +6,7 @@
 #define PINFS_FAULTS_TRIAL_H
 
 #include "fault.h"
+#include "full.h"
 #include "script.h"
 #include "tree.h"
 
@@ -20,14 +21,20 @@ struct trial_model {
 	struct tree before, after;
 	bool was_mounted;
 	/* When all is removed. */
-	uint64_t blocks, inodes, pages;
+	struct trial_space {
+		uint64_t blocks, inodes, pages;
+		uint64_t frames; /* of inodes, and pages */
+	} space;
 	long allocations; /* more, or less, than before: what was mounted is not any more */
 };
 
 struct trial {
 	const struct trial_model *model;
 	struct script_world *world;
-	struct fault_plan plan;
+	struct fault_plan plan; /* no kinds: only `full` */
+	enum full full;
+	unsigned left; /* blocks or pages */
+	bool stays; /* full, while all is removed; else there is space again, and it is repeated */
 	bool check; /* src/check at the end */
 	/* In memory that is shared with who started it. */
 	struct trial_result {
