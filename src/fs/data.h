@@ -45,8 +45,11 @@ int fs_reads_zero(struct fs *fs, const struct fs_inode *file, uint64_t start, ui
 uint64_t fs_goal(struct fs *fs, const struct fs_inode *file, uint64_t block);
 /* Flags for alloc_reserve() in a file that will have `size` bytes. */
 unsigned fs_alloc_flags(uint64_t size);
+/* alloc_reserve(), of blocks that are not known to be lost. */
+int fs_take_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs, size_t capacity,
+		   size_t *ret_count);
 /*
- * alloc_reserve(); if there is no space, once more when what was unpinned has been reaped, and then the log names who
+ * fs_take_blocks(); if there is no space, once more when what was unpinned has been reaped, and then the log names who
  * holds limbo. No transaction is open, LOCK_LIMBO is not held.
  */
 int fs_reserve_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs,

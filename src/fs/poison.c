@@ -343,7 +343,33 @@ void fs_poison_tell(struct fs *fs, struct pin_holder *holder)
 	}
 }
 
-/* ---- Freeing ---- */
+/* ---- Taking and freeing ---- */
+
+static bool any_lost(struct fs *fs, const struct alloc_run *runs, size_t count)
+{
+	for (size_t i = 0; i < count && fs_poison_count(fs) != 0; i++) {
+		if (fs_is_lost(fs, runs[i].phys, runs[i].length))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What is reported lost while somebody frees it may have been found in use by the one, and unknown by the other: it is
+ * free then. Each turn keeps what it has met of that out of the allocator.
+ */
+int fs_take_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs, size_t capacity,
+		   size_t *ret_count)
+{
+	int error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+
+	while (error == 0 && any_lost(fs, runs, *ret_count)) {
+		for (size_t i = 0; i < *ret_count; i++)
+			(void)fs_release_blocks(fs, runs[i].phys, runs[i].length);
+		error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+	}
+	return error;
+}
 
 int fs_release_blocks(struct fs *fs, uint64_t phys, uint64_t length)
 {

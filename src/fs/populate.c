@@ -102,7 +102,7 @@ static int plan_hole(struct populate *step, uint64_t end, uint64_t *block)
 	if (*block < step->inside)
 		end = min_u64(end, step->inside);
 	end = min_u64(end, *block + STEP_BLOCKS - step->blocks);
-	error = alloc_reserve(step->fs->alloc, end - *block, goal, flags, runs, STEP_RUNS - step->count, &count);
+	error = fs_take_blocks(step->fs, end - *block, goal, flags, runs, STEP_RUNS - step->count, &count);
 	if (error != 0)
 		return error;
 	for (size_t i = 0; i < count; i++) {

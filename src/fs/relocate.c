@@ -150,9 +150,9 @@ static int reserve(struct move *move)
 
 	if (want > UINT32_MAX)
 		return -ENOSPC;
-	error = alloc_reserve(move->fs->alloc, want, 0, flags, &move->run, 1, &count);
+	error = fs_take_blocks(move->fs, want, 0, flags, &move->run, 1, &count);
 	if (error == -ENOSPC && fs_reaper_flush(move->fs))
-		error = alloc_reserve(move->fs->alloc, want, 0, flags, &move->run, 1, &count);
+		error = fs_take_blocks(move->fs, want, 0, flags, &move->run, 1, &count);
 	return error;
 }
 

@@ -146,10 +146,10 @@ unsigned fs_alloc_flags(uint64_t size)
 int fs_reserve_blocks(struct fs *fs, uint64_t want, uint64_t goal, unsigned flags, struct alloc_run *runs,
 		      size_t capacity, size_t *ret_count)
 {
-	int error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+	int error = fs_take_blocks(fs, want, goal, flags, runs, capacity, ret_count);
 
 	if (error == -ENOSPC && fs_reaper_flush(fs))
-		error = alloc_reserve(fs->alloc, want, goal, flags, runs, capacity, ret_count);
+		error = fs_take_blocks(fs, want, goal, flags, runs, capacity, ret_count);
 	if (error == -ENOSPC)
 		fs_log_limbo_holders(fs);
 	return error;

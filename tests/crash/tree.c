@@ -242,6 +242,8 @@ static bool same_attr(const struct node *one, const struct node *other, unsigned
 		return true;
 	if (tolerance & TREE_BLOCKS)
 		attr.blocks = other->attr.blocks;
+	if (tolerance & TREE_INO)
+		attr.ino = other->attr.ino;
 	if (tolerance & TREE_GENERATION)
 		attr.generation = other->attr.generation;
 	return memcmp(&attr, &other->attr, sizeof(attr)) == 0;

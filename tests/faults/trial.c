@@ -176,6 +176,8 @@ static unsigned tolerance_of(const struct trial *trial)
 
 	if (is_about_space(trial) && (tolerance & TREE_MIXED) != 0)
 		tolerance |= TREE_SHORT;
+	if (is_about_space(trial))
+		tolerance |= TREE_INO;
 	if (is_about_space(trial) && strncmp(words, "fallocate", 9) == 0)
 		tolerance &= ~TREE_BLOCKS;
 	return tolerance;
@@ -197,7 +199,7 @@ static int compare(const struct trial *trial)
 		tolerance |= TREE_ROOT;
 		new = &model->after;
 	} else if (trial->result->error == model->error) {
-		tolerance = 0;
+		tolerance &= TREE_INO;
 		old = new = &model->after;
 	} else if (tolerance & TREE_MIXED) {
 		new = &model->after;

@@ -501,6 +501,22 @@ static void reported(void **state)
 	assert_int_equal(bad_blocks(pool), 14);
 }
 
+/* Reported in the moment in which it was freed: it is free, and yet nobody gets it. */
+static void reported_while_freed(void **state)
+{
+	struct pool *pool = pool_of(state);
+	uint64_t ino = make_file(pool, "file"), phys = phys_at(pool, ino, 3);
+
+	assert_int_equal(fs_report_lost(pool->fs, 0, phys * BLOCK, BLOCK), 0);
+	file_remove(pool, "file", ino);
+	assert_int_equal(alloc_free(pool->fs->alloc, phys, 1), 0);
+	ino = file_make(pool, "all");
+	for (uint64_t at = 0; write_bytes(pool, ino, at, BLOCK, 'b') == BLOCK; at += BLOCK)
+		assert_int_equal(read_error(pool, ino, at, BLOCK), 0);
+	assert_int_equal(blocks_free(pool), 0);
+	remount(pool);
+}
+
 /* ---- The daemon dies ---- */
 
 static void lose_and_write(struct pool *pool, uint64_t ino)
@@ -665,6 +681,7 @@ int main(void)
 		TEST(pinned_edge),
 		TEST(told_when_back),
 		TEST_QUIET(reported),
+		TEST_QUIET(reported_while_freed),
 		TEST_QUIET(dies),
 		TEST_QUIET(threads),
 		TEST_QUIET(flush_error),
