@@ -37,6 +37,12 @@ void standin_fence(void)
 	counts.fences++;
 }
 
+void standin_sync(const void *address, size_t length)
+{
+	standin_flush(address, length);
+	standin_fence();
+}
+
 /* The linker's names (--wrap). */
 int __real_meta_commit(struct meta_tx *tx);
 int __wrap_meta_commit(struct meta_tx *tx);

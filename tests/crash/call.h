@@ -3,6 +3,7 @@
 #define PINFS_CRASH_CALL_H
 
 #include "script.h"
+#include "tree.h"
 
 #define ARGUMENTS 6u
 
@@ -31,5 +32,12 @@ int run_unpin(const struct call *call);
 int run_goodbye(const struct call *call);
 int run_reap(const struct call *call);
 int run_mend(const struct call *call);
+
+/* ---- script_media.c ---- */
+
+int run_acl(const struct call *call);
+int run_flags(const struct call *call);
+int run_lose(const struct call *call);
+int run_fill(const struct call *call);
 
 #endif

@@ -141,10 +141,14 @@ static int note_step(struct run *run, unsigned number, const struct script_world
 	if (world->fs == NULL) {
 		step->tree = run->step[number - 1].tree;
 		step->pins = run->step[number - 1].pins;
+		step->bad = run->step[number - 1].bad;
+		step->features = run->step[number - 1].features;
 		return 0;
 	}
 	error = tree_read(world->fs, &step->tree);
 	step->pins = verify_ledger_pins(world->fs);
+	step->bad = meta_bad_blocks(world->fs->meta);
+	step->features = meta_features(world->fs->meta);
 	if (error != 0)
 		(void)snprintf(run->why, WHY_BYTES, "after %s: the tree cannot be read: %s", step->words,
 			       strerror(-error));

@@ -17,14 +17,15 @@
 
 #define WORKERS_MAX 16u
 
-static const char usage[] = "Usage: crash --scratch DIR [--full] [--seconds N] [--seed N] [--workers N] [SCENARIO...]\n"
-			    "       crash --scratch DIR --id ID\n"
-			    "       crash --scratch DIR --selftest\n"
-			    "       crash --list\n";
+static const char usage[] =
+	"Usage: crash --scratch DIR [--full] [--msync] [--seconds N] [--seed N] [--workers N] [SCENARIO...]\n"
+	"       crash --scratch DIR [--msync] --id ID\n"
+	"       crash --scratch DIR --selftest\n"
+	"       crash --list\n";
 
 struct options {
 	const char *scratch, *id;
-	bool full, selftest;
+	bool full, selftest, syncing;
 	int64_t seconds; /* 0: no limit */
 	uint64_t seed;
 	unsigned workers;
@@ -222,15 +223,12 @@ static int run_list(void)
 
 static int parse(int argc, char **argv, struct options *options)
 {
-	static const struct option longs[] = {{"scratch", required_argument, NULL, 'd'},
-					      {"id", required_argument, NULL, 'i'},
-					      {"full", no_argument, NULL, 'f'},
-					      {"seconds", required_argument, NULL, 's'},
-					      {"seed", required_argument, NULL, 'r'},
-					      {"workers", required_argument, NULL, 'w'},
-					      {"selftest", no_argument, NULL, 't'},
-					      {"list", no_argument, NULL, 'l'},
-					      {NULL, 0, NULL, 0}};
+	static const struct option longs[] = {
+		{"scratch", required_argument, NULL, 'd'}, {"id", required_argument, NULL, 'i'},
+		{"full", no_argument, NULL, 'f'},	   {"seconds", required_argument, NULL, 's'},
+		{"seed", required_argument, NULL, 'r'},	   {"workers", required_argument, NULL, 'w'},
+		{"selftest", no_argument, NULL, 't'},	   {"msync", no_argument, NULL, 'm'},
+		{"list", no_argument, NULL, 'l'},	   {NULL, 0, NULL, 0}};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -256,6 +254,9 @@ static int parse(int argc, char **argv, struct options *options)
 		case 't':
 			options->selftest = true;
 			break;
+		case 'm':
+			options->syncing = true;
+			break;
 		case 'l':
 			exit(run_list());
 		default:
@@ -270,21 +271,23 @@ static int parse(int argc, char **argv, struct options *options)
 int main(int argc, char **argv)
 {
 	struct options options = {.workers = 1, .seed = 1};
-	const char *force = getenv("PMEM_IS_PMEM_FORCE");
+	const char *force = getenv("PMEM_IS_PMEM_FORCE"), *wanted;
 
 	/* Fewer lanes to make at each open; the pool has all of them. */
 	setenv("PMEMOBJ_NLANES", "2", 1);
-	/* libpmem reads it before main() begins. */
-	if (force == NULL || strcmp(force, "1") != 0) {
-		setenv("PMEM_IS_PMEM_FORCE", "1", 1);
-		execv("/proc/self/exe", argv);
-		perror("crash: /proc/self/exe");
-		return 1;
-	}
 	if (parse(argc, argv, &options) != 0) {
 		fputs(usage, stderr);
 		return 2;
 	}
+	/* libpmem reads it before main() begins. */
+	wanted = options.syncing ? "0" : "1";
+	if (force == NULL || strcmp(force, wanted) != 0) {
+		setenv("PMEM_IS_PMEM_FORCE", wanted, 1);
+		execv("/proc/self/exe", argv);
+		perror("crash: /proc/self/exe");
+		return 1;
+	}
+	shim_set_syncing(options.syncing);
 	if (options.id != NULL)
 		return run_id(&options);
 	return options.selftest ? selftest(options.scratch) : run_all(&options);

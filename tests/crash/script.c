@@ -416,7 +416,7 @@ static int run_removexattr(const struct call *call)
 
 int script_mount(struct script_world *world, struct message *message)
 {
-	struct fs_options options = {.meta_path = world->meta_path, .skip_probe = true};
+	struct fs_options options = {.meta_path = world->meta_path, .skip_probe = true, .inode_flags = true};
 	struct fs_pin_policy policy = {
 		.break_timeout = 0, .break_detach = true, .pin_limit = UINT64_MAX, .grace = 10 * FS_NS_PER_S};
 	int error = fs_open(&options, &world->fs, message);
@@ -487,6 +487,10 @@ static const struct verb {
 	{"goodbye", run_goodbye, 0},
 	{"reap", run_reap, 0},
 	{"mend", run_mend, 0},
+	{"acl", run_acl, 0},
+	{"flags", run_flags, 0},
+	{"lose", run_lose, 0},
+	{"fill", run_fill, TREE_MIXED},
 };
 
 static const struct verb *verb_of(const char *words)

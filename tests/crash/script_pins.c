@@ -97,7 +97,10 @@ int run_store(const struct call *call)
 			if (at >= extent->offset && at - extent->offset < extent->length)
 				base[at - extent->offset] = script_byte((unsigned)call_number(call, 4), at);
 		}
-		pmem_flush(base, extent->length);
+		if (world->fs->part[extent->part]->durability == REGION_MSYNC)
+			(void)pmem_msync(base, extent->length);
+		else
+			pmem_flush(base, extent->length);
 	}
 	pmem_drain();
 	return 0;

@@ -53,6 +53,7 @@ static struct flushes flying; /* flushed, not fenced */
 static struct flushes late; /* SHIM_SWAP: of the flush that is made to come late */
 static enum shim_fault fault;
 static unsigned fault_number;
+static bool syncing;
 
 static void die(const char *what)
 {
@@ -64,6 +65,11 @@ void shim_seed(enum shim_fault new_fault, unsigned n)
 {
 	fault = new_fault;
 	fault_number = n;
+}
+
+void shim_set_syncing(bool new_syncing)
+{
+	syncing = new_syncing;
 }
 
 /* ---- Which pages are stored to: their first store faults ---- */
@@ -213,7 +219,7 @@ static bool makes_difference(const struct file *file, size_t first, size_t end)
 	return false;
 }
 
-void standin_flush(const void *address, size_t length)
+static void flush(const void *address, size_t length)
 {
 	const struct mapping *mapping = trace != NULL && length > 0 ? mapping_of(address) : NULL;
 	size_t start, first, end;
@@ -295,7 +301,7 @@ static void record_fence(bool durable)
 	trace->fences++;
 }
 
-void standin_fence(void)
+static void fence(void)
 {
 	if (trace == NULL)
 		return;
@@ -312,6 +318,35 @@ void standin_fence(void)
 	for (size_t i = 0; i < late.count; i++)
 		fly(late.items[i].file, late.items[i].line, late.items[i].bytes);
 	late.count = 0;
+}
+
+void standin_flush(const void *address, size_t length)
+{
+	if (!syncing)
+		flush(address, length);
+}
+
+void standin_fence(void)
+{
+	if (!syncing)
+		fence();
+}
+
+/* Whole pages; until it returns any of their lines may be there, or not. */
+void standin_sync(const void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address & ~(uintptr_t)(SHIM_PAGE - 1);
+	uintptr_t end = ((uintptr_t)address + length + SHIM_PAGE - 1) & ~(uintptr_t)(SHIM_PAGE - 1);
+
+	flush((const void *)start, end - start);
+	fence();
+}
+
+int msync(void *address, size_t length, int flags)
+{
+	(void)flags;
+	standin_sync(address, length);
+	return 0;
 }
 
 void shim_begin(struct shim_trace *new_trace)

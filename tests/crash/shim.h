@@ -51,6 +51,8 @@ enum shim_fault {
 };
 void shim_seed(enum shim_fault fault, unsigned n);
 
+/* The pool is no persistent memory: flushes and fences do nothing, msync(2) makes pages durable. */
+void shim_set_syncing(bool syncing);
 /* Files to be watched, before they are mapped; `touched` has a byte a page, set when it is stored to. */
 void shim_watch(unsigned number, const char *path, unsigned char *touched);
 /* Records from now on: what is in the files now is durable. */

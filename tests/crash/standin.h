@@ -10,5 +10,7 @@
 
 void standin_flush(const void *address, size_t length);
 void standin_fence(void);
+/* msync(2), of what is no persistent memory. */
+void standin_sync(const void *address, size_t length);
 
 #endif

@@ -1,6 +1,7 @@
 #include "tree.h"
 
 #include "format/format.h"
+#include "fs/data.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ struct attr {
 	int64_t atime, mtime, ctime;
 	uint32_t generation;
 	uint32_t mode, nlink, uid, gid;
-	uint32_t reserved;
+	uint32_t flags;
 };
 
 /* A path. Its bytes: names and values of xattrs, then content, or the target of a symlink. */
@@ -84,6 +85,7 @@ static int read_xattrs(struct reader *reader, struct node *node)
 		size_t name_length = strlen(name) + 1;
 		ssize_t value;
 
+		reader->tree->acls = reader->tree->acls || strcmp(name, FMT_ACL_ACCESS) == 0;
 		if (room(reader->tree, at) < name_length + 65536)
 			return -E2BIG;
 		memcpy(at, name, name_length);
@@ -97,6 +99,31 @@ static int read_xattrs(struct reader *reader, struct node *node)
 	return 0;
 }
 
+/* Blocks of a file that are known to be lost. */
+static int count_lost(struct reader *reader, uint64_t ino)
+{
+	struct meta_extent extent = {.length = 0};
+	struct fs_inode *file;
+	int error = fs_inode_get(reader->fs, ino, &file);
+
+	while (error == 0) {
+		uint64_t phys, end, length;
+
+		error = meta_extent_find(reader->fs->meta, file->media, extent.file_block + extent.length, &extent);
+		end = extent.phys + extent.length;
+		for (phys = extent.phys; error == 0 && phys < end; phys += length) {
+			if (!fs_lost_find(reader->fs, phys, end - phys, &phys, &length))
+				break;
+			reader->tree->lost += length;
+		}
+	}
+	if (error == -ENOENT)
+		fs_inode_put(reader->fs, file);
+	return error == -ENOENT ? 0 : error;
+}
+
+#define LOST_BYTE 'L' /* what is shown in the place of what cannot be read */
+
 static int read_content(struct reader *reader, struct node *node)
 {
 	unsigned char *start = node->bytes + node->xattrs;
@@ -106,8 +133,18 @@ static int read_content(struct reader *reader, struct node *node)
 		return -E2BIG;
 	while (done < node->attr.size) {
 		static struct fs_read read;
-		int error = fs_read_begin(reader->fs, node->attr.ino, (off_t)done, node->attr.size - done, &read);
+		uint64_t left = node->attr.size - done, block = FMT_BLOCK_SIZE - done % FMT_BLOCK_SIZE;
+		int error = fs_read_begin(reader->fs, node->attr.ino, (off_t)done, left, &read);
 
+		if (error == -EIO) {
+			left = left < block ? left : block;
+			error = fs_read_begin(reader->fs, node->attr.ino, (off_t)done, left, &read);
+		}
+		if (error == -EIO && fs_poison_count(reader->fs) > 0) {
+			memset(start + done, LOST_BYTE, left);
+			done += left;
+			continue;
+		}
 		if (error != 0)
 			return error;
 		for (int i = 0; i < read.count; i++) {
@@ -162,8 +199,32 @@ static void count(struct reader *reader, const struct node *node)
 	}
 	if (tree->inodes < INODES_MAX)
 		reader->seen[tree->inodes++] = node->attr.ino;
+	tree->flags = tree->flags || node->attr.flags != 0;
 	if (S_ISREG(node->attr.mode))
 		tree->blocks += node->attr.blocks / (FMT_BLOCK_SIZE / 512);
+}
+
+static int read_flags(struct reader *reader, struct node *node)
+{
+	struct fs_flags flags;
+	int error = fs_get_flags(reader->fs, node->attr.ino, &flags);
+
+	if (error == 0)
+		node->attr.flags = flags.flags;
+	return error;
+}
+
+static int read_bytes(struct reader *reader, struct node *node)
+{
+	int error = read_xattrs(reader, node);
+
+	if (error == 0 && S_ISREG(node->attr.mode))
+		error = read_content(reader, node);
+	if (error == 0 && S_ISREG(node->attr.mode))
+		error = count_lost(reader, node->attr.ino);
+	if (error == 0 && S_ISLNK(node->attr.mode))
+		error = read_target(reader, node);
+	return error;
 }
 
 static int read_node(struct reader *reader, const struct fs_entry *entry, const char *path);
@@ -204,11 +265,9 @@ static int read_node(struct reader *reader, const struct fs_entry *entry, const 
 	if (TREE_BYTES - tree->length < sizeof(*node) + 3 * 65536)
 		return -E2BIG;
 	node_fill(node, entry, path);
-	error = read_xattrs(reader, node);
-	if (error == 0 && S_ISREG(node->attr.mode))
-		error = read_content(reader, node);
-	if (error == 0 && S_ISLNK(node->attr.mode))
-		error = read_target(reader, node);
+	error = read_flags(reader, node);
+	if (error == 0 && strcmp(path, TREE_FULL) != 0)
+		error = read_bytes(reader, node);
 	if (error != 0)
 		return error;
 	node->size = (uint32_t)((sizeof(*node) + node->xattrs + node->data + 7) & ~7u);
@@ -229,6 +288,8 @@ int tree_read(struct fs *fs, struct tree *ret_tree)
 	ret_tree->length = 0;
 	ret_tree->inodes = 0;
 	ret_tree->blocks = 0;
+	ret_tree->lost = 0;
+	ret_tree->acls = ret_tree->flags = false;
 	return read_node(&reader, &root, "");
 }
 

@@ -5,11 +5,15 @@
 #include "fs/fs.h"
 
 #define TREE_BYTES (1u << 20)
+/* A file that takes space and nothing else: only its attributes are read. */
+#define TREE_FULL "/full"
 
 struct tree {
 	uint32_t length;
 	uint32_t inodes; /* names of files with several names count once each */
 	uint64_t blocks; /* of all files */
+	uint64_t lost; /* of them, known to be lost */
+	bool acls, flags; /* there are some */
 	unsigned char bytes[TREE_BYTES]; /* nodes, in the order of reading */
 };
 
@@ -19,7 +23,9 @@ struct tree {
 #define TREE_ROOT 4u /* attributes of the root: others have worked there */
 #define TREE_GENERATION 8u /* numbers that are drawn: one that was given to nobody makes the next ones others */
 #define TREE_INO 32u /* numbers of inodes: what is free is elsewhere */
-#define TREE_SHORT 16u /* with TREE_MIXED: a beginning of what was to be written is there, and the size goes with it */
+#define TREE_SHORT                                                                                                     \
+	16u /* with TREE_MIXED: a beginning of what was to be written is there, and the size goes with it              \
+	     */
 
 /* -errno: something could not be read. */
 int tree_read(struct fs *fs, struct tree *ret_tree);

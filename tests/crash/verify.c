@@ -2,6 +2,7 @@
 
 #include "base/arith.h"
 #include "check/check.h"
+#include "fs/data.h"
 #include "fs/pinning.h"
 
 #include <errno.h>
@@ -92,17 +93,56 @@ static int verify_tree(const struct verify *verify, struct fs *fs, struct tree *
 	return what == NULL ? 0 : fail(verify, "%s", what);
 }
 
+/* Lost blocks that belong to nobody. */
+static uint64_t count_retired(struct fs *fs, const struct tree *tree)
+{
+	uint64_t retired = 0, phys = 0, length;
+
+	for (; fs_lost_find(fs, phys, UINT64_MAX - phys, &phys, &length); phys += length) {
+		for (uint64_t i = 0; i < length; i++) {
+			uint64_t start;
+			uint32_t run;
+
+			lock_mutex_take(&fs->limbo);
+			retired += meta_limbo_find(fs->meta, phys + i, &start, &run) != 0 || start != phys + i;
+			lock_mutex_drop(&fs->limbo);
+		}
+	}
+	return retired - tree->lost;
+}
+
+/* What was found lost stays so; what is stored that needs a feature's word has it. */
+static int verify_words(const struct verify *verify, struct fs *fs, const struct tree *tree)
+{
+	const struct step *old = &verify->run->step[verify->answered], *new = &verify->run->step[verify->begun];
+	unsigned features = meta_features(fs->meta);
+	uint64_t bad = meta_bad_blocks(fs->meta);
+
+	if (bad < old->bad || bad > new->bad || bad != fs_poison_count(fs))
+		return fail(verify, "%llu blocks are recorded as lost, %llu known; not %llu to %llu",
+			    (unsigned long long)bad, (unsigned long long)fs_poison_count(fs),
+			    (unsigned long long)old->bad, (unsigned long long)new->bad);
+	if ((old->features & ~features) != 0 || (features & ~new->features) != 0)
+		return fail(verify, "features %#x: not %#x, nor %#x", features, old->features, new->features);
+	if ((tree->acls && (features >> FMT_FEATURE_ACL & 1) == 0) ||
+	    (tree->flags && (features >> FMT_FEATURE_FLAGS & 1) == 0))
+		return fail(verify, "what needs a feature's word is there, and the word is not");
+	return 0;
+}
+
 static int verify_space(const struct verify *verify, struct fs *fs, const struct tree *tree)
 {
-	uint64_t limbo = meta_limbo_blocks(fs->meta), free_blocks = script_blocks_free(fs);
+	uint64_t retired = count_retired(fs, tree), limbo = meta_limbo_blocks(fs->meta),
+		 free_blocks = script_blocks_free(fs);
 	const struct run *run = verify->run;
 	struct meta_space space;
 
 	meta_space(fs->meta, &space);
-	if (free_blocks + tree->blocks + limbo != run->empty_blocks)
-		return fail(verify, "blocks: %llu free, %llu of files, %llu in limbo, but %llu are there",
+	if (free_blocks + tree->blocks + limbo + retired != run->empty_blocks)
+		return fail(verify, "blocks: %llu free, %llu of files, %llu in limbo, %llu lost, but %llu are there",
 			    (unsigned long long)free_blocks, (unsigned long long)tree->blocks,
-			    (unsigned long long)limbo, (unsigned long long)run->empty_blocks);
+			    (unsigned long long)limbo, (unsigned long long)retired,
+			    (unsigned long long)run->empty_blocks);
 	if (verify->lives)
 		return 0; /* the slot of what is unlinked and pinned stays */
 	if (space.inodes_used != run->empty_inodes + tree->inodes - 1)
@@ -255,8 +295,17 @@ static bool reads_zero(struct fs *fs, uint64_t ino, off_t offset, size_t length)
 {
 	static struct fs_read read;
 	bool zero = true;
+	int error = fs_read_begin(fs, ino, offset, length, &read);
 
-	if (fs_read_begin(fs, ino, offset, length, &read) != 0)
+	/* Behind the end of what was lost there is nothing, either. */
+	if (error == -EIO && fs_poison_count(fs) > 0) {
+		uint64_t rest = FMT_BLOCK_SIZE - (uint64_t)offset % FMT_BLOCK_SIZE;
+
+		offset += (off_t)rest;
+		length -= rest;
+		error = fs_read_begin(fs, ino, offset, length, &read);
+	}
+	if (error != 0)
 		return false;
 	for (int i = 0; i < read.count; i++) {
 		const unsigned char *bytes = read.iov[i].iov_base;
@@ -315,7 +364,7 @@ static int verify_end(const struct verify *verify, struct script_world *world, c
 	(void)fs_reaper_flush(world->fs);
 	fs_pool_drain(world->fs);
 	meta_space(world->fs->meta, &space);
-	if (script_blocks_free(world->fs) != verify->run->empty_blocks ||
+	if (script_blocks_free(world->fs) + meta_bad_blocks(world->fs->meta) != verify->run->empty_blocks ||
 	    space.inodes_used != verify->run->empty_inodes || meta_limbo_blocks(world->fs->meta) != 0)
 		return fail(verify, "all removed: %llu of %llu blocks free, %llu of %llu inodes used, %llu in limbo",
 			    (unsigned long long)script_blocks_free(world->fs),
@@ -325,6 +374,18 @@ static int verify_end(const struct verify *verify, struct script_world *world, c
 	return 0;
 }
 
+/* Removing is all that has to work on a full pool; what comes after it wants some space. */
+static int make_space(const struct verify *verify, struct script_world *world, struct tree *tree)
+{
+	int error = script_run(world, "unlink " TREE_FULL);
+
+	if (error == -ENOENT)
+		return 0;
+	if (error == 0)
+		error = tree_read(world->fs, tree);
+	return error == 0 ? 0 : fail(verify, "removing from a full pool: %s", strerror(-error));
+}
+
 static int verify_mounted(const struct verify *verify, struct script_world *world)
 {
 	static struct tree tree;
@@ -332,9 +393,13 @@ static int verify_mounted(const struct verify *verify, struct script_world *worl
 	int failed = verify_tree(verify, world->fs, &tree);
 
 	if (failed == 0)
+		failed = verify_words(verify, world->fs, &tree);
+	if (failed == 0)
 		failed = verify_space(verify, world->fs, &tree);
 	if (failed == 0)
 		failed = verify_pins(verify, world->fs, &holder);
+	if (failed == 0)
+		failed = make_space(verify, world, &tree);
 	if (failed == 0)
 		failed = verify_others(verify, world, holder, &tree);
 	if (holder != NULL)

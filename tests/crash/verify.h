@@ -15,6 +15,8 @@ struct step {
 	int result;
 	unsigned tolerance;
 	uint64_t pins; /* in the ledger */
+	uint64_t bad; /* blocks that are known to be lost */
+	unsigned features;
 	struct tree tree;
 };
 
