@@ -40,4 +40,9 @@ int run_flags(const struct call *call);
 int run_lose(const struct call *call);
 int run_fill(const struct call *call);
 
+/* ---- script_damage.c ---- */
+
+int run_damage(const struct call *call);
+int run_repair(const struct call *call);
+
 #endif

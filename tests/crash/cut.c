@@ -4,6 +4,7 @@
 #include "numbers.h"
 #include "pool.h"
 #include "same.h"
+#include "two.h"
 
 #include "fs/inode.h"
 
@@ -172,6 +173,59 @@ static int run_step(struct run *run, unsigned number, const char *words, struct 
 	return note_step(run, number, world);
 }
 
+/* What is there when all is done: whatever a cut leaves becomes that. */
+static int note_end(struct run *run, struct script_world *world)
+{
+	struct message message;
+	int error = script_mount(world, &message);
+
+	if (error != 0) {
+		(void)snprintf(run->why, WHY_BYTES, "at the end: %.900s", message.text);
+		return error;
+	}
+	error = note_step(run, 1, world);
+	run->step[0] = run->step[1];
+	return error;
+}
+
+static void begin_trace(struct cut *cut)
+{
+	for (unsigned i = 0; i < SHIM_FILES; i++)
+		memcpy(cut->run->start[i], cut->image.file[i].bytes, cut->image.file[i].size);
+	shim_seed(cut->fault, cut->fault_number);
+	shim_begin(&cut->run->trace[0]);
+}
+
+/* A repair, or mkfs: one operation on what is not mounted. */
+static int record_special(struct cut *cut, const struct scenario *scenario, struct script_world *world)
+{
+	struct run *run = cut->run;
+	struct message message = {.text = ""};
+	int error;
+
+	if (scenario->kind == SCENARIO_MKFS) {
+		for (unsigned i = 0; i < SHIM_FILES; i++)
+			memset(cut->image.file[i].bytes, 0, cut->image.file[i].size);
+	} else {
+		error = script_mount(world, &message);
+		if (error == 0)
+			error = run_setup(world, scenario->setup, run->why);
+		if (error != 0)
+			return error;
+	}
+	(void)snprintf(run->step[1].words, sizeof(run->step[1].words), "%s", scenario->op[0]);
+	begin_trace(cut);
+	run->trace[0].begun = 1;
+	error = scenario->kind == SCENARIO_MKFS ? pool_format(&cut->image, &message) : script_run(world, "repair");
+	run->trace[0].answered = 1;
+	shim_end();
+	if (error == 0)
+		return note_end(run, world);
+	(void)snprintf(run->why, WHY_BYTES, "%s: %s: %.400s%.400s", scenario->op[0], strerror(-error), message.text,
+		       world->message.text);
+	return error;
+}
+
 static int record(struct cut *cut, const struct scenario *scenario, struct script_world *world)
 {
 	struct run *run = cut->run;
@@ -189,14 +243,76 @@ static int record(struct cut *cut, const struct scenario *scenario, struct scrip
 		return error;
 	if (cut->early_free)
 		early_free(world->fs);
-	for (unsigned i = 0; i < SHIM_FILES; i++)
-		memcpy(run->start[i], cut->image.file[i].bytes, cut->image.file[i].size);
-	shim_seed(cut->fault, cut->fault_number);
-	shim_begin(&run->trace[0]);
+	begin_trace(cut);
 	for (unsigned i = 0; error == 0 && i < scenario->ops; i++)
 		error = run_step(run, i + 1, scenario->op[i], world, scenario->may_fail);
 	shim_end();
 	return error;
+}
+
+struct pair {
+	struct run *run;
+	struct script_world *world;
+	const struct scenario *scenario;
+	int result[TWO_THREADS];
+};
+
+static void run_of_two(void *arg, unsigned thread)
+{
+	struct pair *pair = arg;
+
+	pair->run->trace[0].begun |= 1u << thread;
+	pair->result[thread] = script_run(pair->world, pair->scenario->op[thread]);
+	pair->run->trace[0].answered |= 1u << thread;
+}
+
+/* Two operations at once; or one of them by itself. */
+static int record_two(struct cut *cut, const struct scenario *scenario, struct script_world *world)
+{
+	struct pair pair = {.run = cut->run, .world = world, .scenario = scenario};
+	struct step *step = &cut->run->step[cut->alone];
+	struct message message;
+	int error = script_mount(world, &message);
+
+	if (error == 0)
+		error = run_setup(world, scenario->setup, cut->run->why);
+	if (error == 0)
+		error = note_step(cut->run, 0, world);
+	if (error != 0)
+		return error;
+	same_tick();
+	if (cut->alone != 0) {
+		(void)snprintf(step->words, sizeof(step->words), "%s", scenario->op[cut->alone - 1]);
+		step->tolerance = script_tolerance(step->words);
+		error = script_run(world, step->words);
+		return error != 0 ? error : note_step(cut->run, cut->alone, world);
+	}
+	begin_trace(cut);
+	two_run(run_of_two, &pair, scenario->schedule);
+	shim_end();
+	if (pair.result[0] != 0 || pair.result[1] != 0) {
+		(void)snprintf(cut->run->why, WHY_BYTES, "%s || %s: %s, %s", scenario->op[0], scenario->op[1],
+			       strerror(-pair.result[0]), strerror(-pair.result[1]));
+		return -EIO;
+	}
+	step = &cut->run->step[3];
+	(void)snprintf(step->words, sizeof(step->words), "%.50s || %.50s", scenario->op[0], scenario->op[1]);
+	step->tolerance = cut->run->step[1].tolerance | cut->run->step[2].tolerance;
+	return note_step(cut->run, 3, world);
+}
+
+static int record_kind(struct cut *cut, const struct scenario *scenario, struct script_world *world)
+{
+	switch (scenario->kind) {
+	case SCENARIO_TWO:
+		return record_two(cut, scenario, world);
+	case SCENARIO_REPAIR:
+	case SCENARIO_MKFS:
+		return record_special(cut, scenario, world);
+	case SCENARIO_WORK:
+		break;
+	}
+	return record(cut, scenario, world);
 }
 
 static int record_scenario(struct cut *cut, const struct place *place)
@@ -213,7 +329,7 @@ static int record_scenario(struct cut *cut, const struct place *place)
 
 		same_restart(1);
 		watch(cut);
-		error = record(cut, place->scenario, &world);
+		error = record_kind(cut, place->scenario, &world);
 		run->world = world;
 		_exit(error == 0 ? 0 : 1);
 	}
@@ -231,7 +347,7 @@ static int record_scenario(struct cut *cut, const struct place *place)
 	return 0;
 }
 
-/* The image that is in the files, recovered by a mount, recorded. */
+/* The image that is in the files, recovered by a mount or by another repair, recorded. */
 static int record_recovery(struct cut *cut, const struct place *place)
 {
 	struct run *run = cut->run;
@@ -251,7 +367,8 @@ static int record_recovery(struct cut *cut, const struct place *place)
 		same_restart(2);
 		watch(cut);
 		shim_begin(trace);
-		error = script_mount(&world, &message);
+		error = place->scenario->kind == SCENARIO_REPAIR ? script_run(&world, "repair")
+								 : script_mount(&world, &message);
 		shim_end();
 		_exit(error == 0 ? 0 : 1);
 	}
@@ -266,6 +383,7 @@ static void verify_image(struct cut *cut, const struct place *place, const char 
 {
 	struct verify want = {.run = cut->run,
 			      .meta_path = cut->image.file[0].path,
+			      .kind = place->scenario->kind,
 			      .begun = place->begun,
 			      .answered = place->answered,
 			      .lives = place->lives,
@@ -461,7 +579,14 @@ int cut_scenario(struct cut *cut, const struct scenario *scenario)
 	if (error != 0)
 		return error;
 	place.holder = scenario->holder == HOLDER_NONE ? 0 : holder_start();
-	error = record_scenario(cut, &place);
+	for (cut->alone = scenario->kind == SCENARIO_TWO ? TWO_THREADS : 0; error == 0 && cut->alone > 0;
+	     cut->alone--) {
+		error = record_scenario(cut, &place);
+		if (error == 0)
+			error = pool_reset(&cut->image);
+	}
+	if (error == 0)
+		error = record_scenario(cut, &place);
 	if (scenario->holder == HOLDER_DEAD) {
 		holder_end(place.holder);
 		place.holder = 0;

@@ -21,6 +21,7 @@ struct cut {
 	uint64_t images, failures;
 	uint64_t same; /* left out: verified already */
 	char first_failure[256]; /* its id */
+	unsigned alone; /* of two threads: only this one, from 1, to see what comes of it */
 	/* An image by its id: only this one. */
 	const char *id;
 	bool loud; /* what the filesystem logs is shown */

@@ -28,10 +28,10 @@ unsigned char *pool_buffer(size_t size)
 	return buffer;
 }
 
-static int make_parts(const struct image *image, struct message *message)
+static int make_parts(const struct image *image, bool new, struct message *message)
 {
-	struct meta_create_args meta_args = {.size = META_SIZE_MIN, .root_mode = 0755};
-	struct region_create_args args = {.path = image->file[1].path, .size = DATA_SIZE};
+	struct meta_create_args meta_args = {.size = new ? META_SIZE_MIN : 0, .root_mode = 0755};
+	struct region_create_args args = {.path = image->file[1].path, .size = new ? DATA_SIZE : 0};
 	struct meta_part part = {.number = 0};
 	struct meta *meta;
 	int error;
@@ -53,6 +53,11 @@ static int make_parts(const struct image *image, struct message *message)
 	return error;
 }
 
+int pool_format(const struct image *image, struct message *message)
+{
+	return make_parts(image, false, message);
+}
+
 /* In a process of its own: what libpmemobj leaves in memory would be every later child's. */
 static int make_parts_apart(const struct image *image, char *why)
 {
@@ -65,7 +70,7 @@ static int make_parts_apart(const struct image *image, char *why)
 		return -errno;
 	child = fork();
 	if (child == 0) {
-		int error = make_parts(image, &message);
+		int error = make_parts(image, true, &message);
 
 		_exit(write(fds[1], message.text, strlen(message.text)) < 0 || error != 0);
 	}

@@ -4,8 +4,12 @@
 
 #include "image.h"
 
+#include "base/log.h"
+
 /* Makes the folder SCRATCH/pool-PID, and the pool; maps its files. Words in `why` (1 KiB). */
 int pool_make(const char *scratch, struct image *image, char *why);
+/* mkfs, in files that are there and hold nothing. */
+int pool_format(const struct image *image, struct message *message);
 void pool_remove(struct image *image);
 /* As it was made. */
 int pool_reset(struct image *image);

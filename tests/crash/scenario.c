@@ -93,6 +93,39 @@ static const struct named all_named[] = {
 	 "unmount;mount;write /g 0 5000 3", true},
 };
 
+static const struct named special[] = {
+	{"mkfs", "", "mkfs", false},
+	{"repair-links",
+	 "create /f;write /f 0 9000 1;link /f /g;mkdir /d;create /d/x;write /d/x 0 100 2;damage links /f;damage links "
+	 "/d/x;damage size /d;unmount",
+	 "repair", false},
+	{"repair-shared",
+	 "create /f;write /f 0 9000 1;chmod /f 0600;create /g;write /g 0 200000 2;damage shared /f /g;unmount",
+	 "repair", false},
+	{"repair-records",
+	 "fragment /f 20;create /g;write /g 0 9000 1;mkdir /d;create /d/x;setxattr /d/x user.a 3000 1;damage node "
+	 "/f;damage inode /g;damage inode /d;unmount",
+	 "repair", false},
+};
+
+#define SCHEDULES 3u
+#define TWO_FILES                                                                                                      \
+	"soil;create /f;write /f 0 20000 1;create /g;write /g 0 9000 2;mkdir /d;create /d/x;mkdir /e;create /e/z"
+
+/* The one, and the other at once; nothing of what one does depends on the other. */
+static const struct named two[] = {
+	{"two-create", TWO_FILES, "create /d/a;create /d/b", false},
+	{"two-append", TWO_FILES, "append /f 9000;append /g 9000", false},
+	{"two-overwrite", TWO_FILES, "write /f 100 5000 5;write /f 10000 5000 6", false},
+	{"two-unlink-append", TWO_FILES, "unlink /f;append /g 9000", false},
+	{"two-truncate-create", TWO_FILES, "truncate /f 5000;create /n", false},
+	{"two-rename", TWO_FILES, "rename /d/x /e/x;rename /e/z /d/z", false},
+	{"two-xattr-rmdir", TWO_FILES ";mkdir /h", "setxattr /f user.a 3000 4;rmdir /h", false},
+	{"two-evict", "fragment /f 30;fragment /g 30", "unlink /f;truncate /g 5000", false},
+};
+
+#define TWO (sizeof(two) / sizeof(two[0]))
+#define SPECIAL (sizeof(special) / sizeof(special[0]))
 #define NAMED (sizeof(all_named) / sizeof(all_named[0]))
 
 static void split(struct scenario *scenario, const char *ops)
@@ -107,10 +140,23 @@ static void split(struct scenario *scenario, const char *ops)
 		scenario->op[scenario->ops++] = at;
 }
 
+static bool named_two(unsigned number, struct scenario *ret_scenario)
+{
+	const struct named *named = &two[number / SCHEDULES % TWO];
+
+	if (number >= TWO * SCHEDULES)
+		return false;
+	*ret_scenario = (struct scenario){
+		.kind = SCENARIO_TWO, .setup = named->setup, .cut_from = 1, .schedule = number % SCHEDULES};
+	(void)snprintf(ret_scenario->name, sizeof(ret_scenario->name), "%s-%u", named->name, number % SCHEDULES);
+	split(ret_scenario, named->ops);
+	return true;
+}
+
 bool scenario_named(unsigned number, struct scenario *ret_scenario)
 {
-	for (size_t i = 0; i < NAMED; i++) {
-		const struct named *named = &all_named[i];
+	for (size_t i = 0; i < NAMED + SPECIAL; i++) {
+		const struct named *named = i < NAMED ? &all_named[i] : &special[i - NAMED];
 		unsigned kinds = named->pins ? 2 : 1;
 
 		if (number >= kinds) {
@@ -118,13 +164,15 @@ bool scenario_named(unsigned number, struct scenario *ret_scenario)
 			continue;
 		}
 		*ret_scenario = (struct scenario){.setup = named->setup, .cut_from = 1};
+		if (i >= NAMED)
+			ret_scenario->kind = i == NAMED ? SCENARIO_MKFS : SCENARIO_REPAIR;
 		ret_scenario->holder = !named->pins ? HOLDER_NONE : number == 0 ? HOLDER_LIVES : HOLDER_DEAD;
 		(void)snprintf(ret_scenario->name, sizeof(ret_scenario->name), "%s%s", named->name,
 			       ret_scenario->holder == HOLDER_DEAD ? "-dead" : "");
 		split(ret_scenario, named->ops);
 		return true;
 	}
-	return false;
+	return named_two(number, ret_scenario);
 }
 
 unsigned scenario_named_count(void)

@@ -14,12 +14,21 @@ enum scenario_holder {
 	HOLDER_DEAD,
 };
 
+enum scenario_kind {
+	SCENARIO_WORK, /* a mounted pool */
+	SCENARIO_REPAIR, /* a damaged one, not mounted; each image is repaired before it is mounted */
+	SCENARIO_TWO, /* op[0] and op[1] in two threads: begun and answered are bits, steps are by these */
+	SCENARIO_MKFS, /* none yet: an image is refused clearly, or a pool */
+};
+
 struct scenario {
 	char name[120];
+	enum scenario_kind kind;
 	enum scenario_holder holder;
 	const char *setup; /* operations, by `;`, before anything is recorded */
 	const char *op[SCENARIO_OPS]; /* recorded */
 	unsigned ops;
+	unsigned schedule; /* of two threads */
 	unsigned cut_from; /* cuts before this operation (from 1) are another scenario's */
 	bool may_fail; /* operations that do not apply are part of it */
 };

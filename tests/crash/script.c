@@ -220,7 +220,7 @@ unsigned char script_byte(unsigned seed, uint64_t at)
 
 static unsigned char *bytes_of(unsigned seed, uint64_t offset, uint64_t length)
 {
-	static unsigned char bytes[BYTES_MAX];
+	static _Thread_local unsigned char bytes[BYTES_MAX];
 
 	for (uint64_t i = 0; i < length && i < BYTES_MAX; i++)
 		bytes[i] = script_byte(seed, offset + i);
@@ -236,7 +236,7 @@ void call_never_resumed(struct fs_wait *wait)
 
 static struct fs_wait *wait_of(struct fs *fs)
 {
-	static struct fs_wait wait;
+	static _Thread_local struct fs_wait wait;
 
 	fs_wait_init(fs, &wait, 0, call_never_resumed);
 	fs_wait_never(&wait);
@@ -416,7 +416,8 @@ static int run_removexattr(const struct call *call)
 
 int script_mount(struct script_world *world, struct message *message)
 {
-	struct fs_options options = {.meta_path = world->meta_path, .skip_probe = true, .inode_flags = true};
+	struct fs_options options = {
+		.meta_path = world->meta_path, .skip_probe = !world->distrust, .inode_flags = true};
 	struct fs_pin_policy policy = {
 		.break_timeout = 0, .break_detach = true, .pin_limit = UINT64_MAX, .grace = 10 * FS_NS_PER_S};
 	int error = fs_open(&options, &world->fs, message);
@@ -491,6 +492,8 @@ static const struct verb {
 	{"flags", run_flags, 0},
 	{"lose", run_lose, 0},
 	{"fill", run_fill, TREE_MIXED},
+	{"damage", run_damage, 0},
+	{"repair", run_repair, 0},
 };
 
 static const struct verb *verb_of(const char *words)

@@ -21,6 +21,7 @@ struct script_pin {
 struct script_world {
 	const char *meta_path;
 	struct fs *fs;
+	bool distrust; /* the pool is tried in a child before it is opened */
 	struct message message; /* of the last mount */
 	pid_t process; /* in whose name pins are taken */
 	uint64_t held[SCRIPT_HELD]; /* inodes that are looked up: `@0`, `@1` */

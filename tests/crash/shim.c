@@ -1,5 +1,6 @@
 #include "shim.h"
 #include "standin.h"
+#include "two.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@ struct mapping {
 struct flush {
 	struct file *file;
 	uint32_t line;
+	unsigned thread; /* whose fence it waits for */
 	unsigned char bytes[SHIM_LINE];
 };
 
@@ -193,6 +195,7 @@ static void flush_add(struct flushes *flushes, struct file *file, uint32_t line,
 	flush = &flushes->items[flushes->count++];
 	flush->file = file;
 	flush->line = line;
+	flush->thread = two_self();
 	memcpy(flush->bytes, bytes, SHIM_LINE);
 }
 
@@ -209,29 +212,28 @@ static void fly(struct file *file, uint32_t line, const unsigned char *bytes)
 	file->last[line] = (int32_t)(flying.count - 1);
 }
 
-/* True if a line of the range is not as a fence would leave it now. */
+/* The line is not as a fence of this thread would leave it now. */
+static bool wants_flush(const struct file *file, uint32_t line)
+{
+	int32_t last = file->last[line];
+
+	return (last != NONE && flying.items[last].thread != two_self()) ||
+	       memcmp(file->now + (size_t)line * SHIM_LINE, line_coming(file, line), SHIM_LINE) != 0;
+}
+
 static bool makes_difference(const struct file *file, size_t first, size_t end)
 {
 	for (size_t line = first; line < end; line++) {
-		if (memcmp(file->now + line * SHIM_LINE, line_coming(file, (uint32_t)line), SHIM_LINE) != 0)
+		if (wants_flush(file, (uint32_t)line))
 			return true;
 	}
 	return false;
 }
 
-static void flush(const void *address, size_t length)
+static void flush_lines(struct file *file, size_t first, size_t end)
 {
-	const struct mapping *mapping = trace != NULL && length > 0 ? mapping_of(address) : NULL;
-	size_t start, first, end;
-	struct file *file;
 	bool hit;
 
-	if (mapping == NULL)
-		return;
-	file = mapping->file;
-	start = mapping->offset + (size_t)((const unsigned char *)address - mapping->start);
-	first = start / SHIM_LINE;
-	end = (start + length + SHIM_LINE - 1) / SHIM_LINE;
 	if (!makes_difference(file, first, end))
 		return;
 	hit = ++trace->flushes == fault_number;
@@ -240,13 +242,24 @@ static void flush(const void *address, size_t length)
 	for (size_t line = first; line < end; line++) {
 		const unsigned char *bytes = file->now + line * SHIM_LINE;
 
-		if (memcmp(bytes, line_coming(file, (uint32_t)line), SHIM_LINE) == 0)
+		if (!wants_flush(file, (uint32_t)line))
 			continue;
 		if (hit && fault == SHIM_SWAP)
 			flush_add(&late, file, (uint32_t)line, bytes);
 		else
 			fly(file, (uint32_t)line, bytes);
 	}
+}
+
+static void flush(const void *address, size_t length)
+{
+	const struct mapping *mapping = trace != NULL && length > 0 ? mapping_of(address) : NULL;
+	size_t start;
+
+	if (mapping == NULL)
+		return;
+	start = mapping->offset + (size_t)((const unsigned char *)address - mapping->start);
+	flush_lines(mapping->file, start / SHIM_LINE, (start + length + SHIM_LINE - 1) / SHIM_LINE);
 }
 
 static void record(const struct file *file, uint32_t line, const unsigned char *bytes, bool durable)
@@ -279,6 +292,22 @@ static void record_dirty(const struct file *file)
 	}
 }
 
+/* This thread's fence makes it durable: it is its own, and none of its later ones is of the same line. */
+static bool is_fenced(size_t number)
+{
+	const struct flush *flush = &flying.items[number];
+
+	if (flush->thread != two_self())
+		return false;
+	for (size_t i = number + 1; flush->file->last[flush->line] != (int32_t)number && i < flying.count; i++) {
+		const struct flush *later = &flying.items[i];
+
+		if (later->thread == flush->thread && later->file == flush->file && later->line == flush->line)
+			return false;
+	}
+	return true;
+}
+
 /* All that is pending. Versions of a line: its flushes in order, then what it is now. */
 static void record_fence(bool durable)
 {
@@ -293,12 +322,39 @@ static void record_fence(bool durable)
 	for (size_t i = 0; i < flying.count; i++) {
 		const struct flush *flush = &flying.items[i];
 
-		record(flush->file, flush->line, flush->bytes, durable && flush->file->last[flush->line] == (int32_t)i);
+		record(flush->file, flush->line, flush->bytes, durable && is_fenced(i));
 	}
 	for (unsigned i = 0; i < file_count; i++)
 		record_dirty(&files[i]);
 	fence->count = trace->versions - fence->first;
 	trace->fences++;
+}
+
+/* What is durable from now on goes to the shadow; with it what the same lines had before. Others' flushes stay. */
+static void settle(void)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < flying.count; i++) {
+		const struct flush *flush = &flying.items[i];
+
+		if (flush->thread == two_self())
+			memcpy(flush->file->shadow + (size_t)flush->line * SHIM_LINE, flush->bytes, SHIM_LINE);
+		flush->file->last[flush->line] = NONE;
+	}
+	for (size_t i = 0; i < flying.count; i++) {
+		const struct flush flush = flying.items[i];
+		bool over = flush.thread == two_self();
+
+		for (size_t j = i + 1; !over && j < flying.count; j++)
+			over = flying.items[j].thread == two_self() && flying.items[j].file == flush.file &&
+			       flying.items[j].line == flush.line;
+		if (over)
+			continue;
+		flying.items[kept] = flush;
+		flush.file->last[flush.line] = (int32_t)kept++;
+	}
+	flying.count = kept;
 }
 
 static void fence(void)
@@ -308,13 +364,7 @@ static void fence(void)
 	if (flying.count > 0 && ++trace->drains == fault_number && fault == SHIM_LOSE_FENCE)
 		return;
 	record_fence(true);
-	for (size_t i = 0; i < flying.count; i++) {
-		const struct flush *flush = &flying.items[i];
-
-		memcpy(flush->file->shadow + (size_t)flush->line * SHIM_LINE, flush->bytes, SHIM_LINE);
-		flush->file->last[flush->line] = NONE;
-	}
-	flying.count = 0;
+	settle();
 	for (size_t i = 0; i < late.count; i++)
 		fly(late.items[i].file, late.items[i].line, late.items[i].bytes);
 	late.count = 0;
@@ -322,12 +372,14 @@ static void fence(void)
 
 void standin_flush(const void *address, size_t length)
 {
+	two_yield();
 	if (!syncing)
 		flush(address, length);
 }
 
 void standin_fence(void)
 {
+	two_yield();
 	if (!syncing)
 		fence();
 }
@@ -338,6 +390,7 @@ void standin_sync(const void *address, size_t length)
 	uintptr_t start = (uintptr_t)address & ~(uintptr_t)(SHIM_PAGE - 1);
 	uintptr_t end = ((uintptr_t)address + length + SHIM_PAGE - 1) & ~(uintptr_t)(SHIM_PAGE - 1);
 
+	two_yield();
 	flush((const void *)start, end - start);
 	fence();
 }
@@ -346,6 +399,38 @@ int msync(void *address, size_t length, int flags)
 {
 	(void)flags;
 	standin_sync(address, length);
+	return 0;
+}
+
+/* ---- Files that are written, not mapped: what a page got so is in the page cache until it is synced ---- */
+
+ssize_t shim_pwrite(int fd, const void *bytes, size_t length, off_t offset) __asm__("pwrite");
+ssize_t shim_pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+	ssize_t count = syscall(SYS_pwrite64, fd, bytes, length, offset);
+	struct file *file = count > 0 ? file_of(fd) : NULL;
+
+	for (ssize_t at = 0; file != NULL && at < count; at += SHIM_PAGE)
+		file->touched[(size_t)(offset + at) / SHIM_PAGE] = 1;
+	return count;
+}
+
+ssize_t shim_pwrite64(int fd, const void *bytes, size_t length, off_t offset) __asm__("pwrite64");
+ssize_t shim_pwrite64(int fd, const void *bytes, size_t length, off_t offset)
+{
+	return shim_pwrite(fd, bytes, length, offset);
+}
+
+int fsync(int fd)
+{
+	struct file *file = trace != NULL ? file_of(fd) : NULL;
+
+	for (size_t page = 0; file != NULL && page < file->size / SHIM_PAGE; page++) {
+		if (file->touched[page])
+			flush_lines(file, page * (SHIM_PAGE / SHIM_LINE), (page + 1) * (SHIM_PAGE / SHIM_LINE));
+	}
+	if (file != NULL)
+		fence();
 	return 0;
 }
 

@@ -303,6 +303,11 @@ static bool same_attr(const struct node *one, const struct node *other, unsigned
 		return true;
 	if (tolerance & TREE_BLOCKS)
 		attr.blocks = other->attr.blocks;
+	if (tolerance & TREE_TIMES) {
+		attr.atime = other->attr.atime;
+		attr.mtime = other->attr.mtime;
+		attr.ctime = other->attr.ctime;
+	}
 	if (tolerance & TREE_INO)
 		attr.ino = other->attr.ino;
 	if (tolerance & TREE_GENERATION)

@@ -23,9 +23,8 @@ struct tree {
 #define TREE_ROOT 4u /* attributes of the root: others have worked there */
 #define TREE_GENERATION 8u /* numbers that are drawn: one that was given to nobody makes the next ones others */
 #define TREE_INO 32u /* numbers of inodes: what is free is elsewhere */
-#define TREE_SHORT                                                                                                     \
-	16u /* with TREE_MIXED: a beginning of what was to be written is there, and the size goes with it              \
-	     */
+#define TREE_TIMES 64u
+#define TREE_SHORT 16u /* with TREE_MIXED: a beginning of it is written, and the size goes with that */
 
 /* -errno: something could not be read. */
 int tree_read(struct fs *fs, struct tree *ret_tree);

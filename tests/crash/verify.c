@@ -58,6 +58,19 @@ static int check(const struct verify *verify, bool unmounted)
 	return 0;
 }
 
+/* So does fsck: it says that this is no pool, or that it is damaged. */
+static int check_refuses(const struct verify *verify)
+{
+	struct check_options options = {.meta_path = verify->meta_path};
+	struct check_report report;
+	struct message message = {.text = ""};
+	int error = check_pool(&options, &report, &message);
+
+	if (error == 0 && report.errors == 0)
+		return fail(verify, "mount refuses what fsck finds sound");
+	return error == 0 || message.text[0] != '\0' ? 0 : fail(verify, "fsck refuses without a word");
+}
+
 /* ---- The tree, and that all is accounted for ---- */
 
 static int count_session(void *arg, const struct meta_session *session)
@@ -81,15 +94,46 @@ uint64_t verify_ledger_pins(struct fs *fs)
 	return meta_ledger_visit(fs->meta, count_session, count_pin, &pins) == 0 ? pins : UINT64_MAX;
 }
 
+/* Of two operations: done is each that was answered, and any that was begun. A tree by its bits. */
+static bool is_possible(const struct verify *verify, unsigned done)
+{
+	return (verify->answered & ~done) == 0 && (done & ~verify->begun) == 0;
+}
+
+static const char *compare_two(const struct verify *verify, const struct tree *tree)
+{
+	unsigned flying = verify->begun & ~verify->answered, tolerance = TREE_INO | TREE_GENERATION;
+	const struct step *step = verify->run->step;
+	const char *what = NULL;
+
+	for (unsigned i = 1; i < 3; i++)
+		tolerance |= (flying & i) != 0 ? step[i].tolerance : 0;
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned old = i % 4, new = i / 4;
+
+		if (!is_possible(verify, old) || !is_possible(verify, new) || (old & ~new) != 0)
+			continue;
+		what = tree_compare(tree, &step[old].tree, &step[new].tree, tolerance);
+		if (what == NULL)
+			break;
+	}
+	return what;
+}
+
 static int verify_tree(const struct verify *verify, struct fs *fs, struct tree *tree)
 {
 	struct step *old = &verify->run->step[verify->answered], *new = &verify->run->step[verify->begun];
+	unsigned tolerance = verify->begun > verify->answered ? new->tolerance : 0;
 	int error = tree_read(fs, tree);
 	const char *what;
 
 	if (error != 0)
 		return fail(verify, "the tree cannot be read: %s", strerror(-error));
-	what = tree_compare(tree, &old->tree, &new->tree, verify->begun > verify->answered ? new->tolerance : 0);
+	/* What is found is put into a new folder. */
+	if (verify->kind == SCENARIO_REPAIR)
+		tolerance = TREE_TIMES | TREE_INO | TREE_GENERATION;
+	what = verify->kind == SCENARIO_TWO ? compare_two(verify, tree)
+					    : tree_compare(tree, &old->tree, &new->tree, tolerance);
 	return what == NULL ? 0 : fail(verify, "%s", what);
 }
 
@@ -412,18 +456,46 @@ static int verify_mounted(const struct verify *verify, struct script_world *worl
 	return failed != 0 ? failed : verify_end(verify, world, &tree);
 }
 
+/* *ret_refused: it is no pool, and that is as it should be. */
+static int open_image(const struct verify *verify, struct script_world *world, bool *ret_refused)
+{
+	struct message message = {.text = ""};
+	int error = 0;
+
+	*ret_refused = false;
+	world->distrust = verify->kind == SCENARIO_MKFS;
+	if (verify->kind == SCENARIO_REPAIR) {
+		error = script_run(world, "repair");
+		if (error != 0)
+			return fail(verify, "a repair: %s: %s", strerror(-error), world->message.text);
+	}
+	error = script_mount(world, &message);
+	if (error == 0)
+		return 0;
+	*ret_refused = verify->kind == SCENARIO_MKFS && verify->begun > verify->answered && message.text[0] != '\0';
+	return *ret_refused ? 0 : fail(verify, "it does not mount: %s", message.text);
+}
+
+/* Before it is repaired it is damaged; what mkfs has not finished, check does not take for sound. */
+static int check_before(const struct verify *verify)
+{
+	return (verify->kind == SCENARIO_WORK || verify->kind == SCENARIO_TWO) && verify->check_first
+		       ? check(verify, false)
+		       : 0;
+}
+
 int verify(const struct verify *verify)
 {
 	struct script_world world = {.meta_path = verify->meta_path, .process = verify->run->world.process};
-	struct message message;
-	int error;
+	bool refused;
 
 	verify->run->why[0] = '\0';
-	if (verify->check_first && check(verify, false) != 0)
+	if (check_before(verify) != 0)
 		return 1;
-	error = script_mount(&world, &message);
-	if (error != 0)
-		return fail(verify, "it does not mount: %s", message.text);
+	if (open_image(verify, &world, &refused) != 0)
+		return 1;
+	if (refused)
+		return check_refuses(verify);
 	if (verify_mounted(verify, &world) != 0)
 		return 1;
 	fs_close(world.fs);

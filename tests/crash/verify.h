@@ -3,6 +3,7 @@
 #define PINFS_CRASH_VERIFY_H
 
 #include "image.h"
+#include "scenario.h"
 #include "script.h"
 #include "tree.h"
 
@@ -35,6 +36,7 @@ struct run {
 struct verify {
 	struct run *run;
 	const char *meta_path;
+	enum scenario_kind kind;
 	unsigned begun, answered; /* operations, at the cut */
 	bool lives; /* the process that holds pins */
 	bool check_first; /* before it is recovered */
