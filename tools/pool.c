@@ -414,7 +414,8 @@ static int finish(struct pool_plan *plan, struct meta *meta, struct message *mes
 	error = meta_create_finish(meta);
 	if (error != 0)
 		return system_failure(plan->meta.path, error, message);
-	snprintf(plan->meta.durability, sizeof(plan->meta.durability), "%s", meta_durability(meta));
+	snprintf(plan->meta.durability, sizeof(plan->meta.durability), "%s",
+		 region_durability_name(region_durability(meta_is_pmem(meta))));
 	if (plan->meta.size != 0 && stat(plan->meta.path, &attr) == 0)
 		plan->meta.bytes = (uint64_t)attr.st_size;
 	plan->meta.on_tmpfs = is_on_tmpfs(plan->meta.path);

@@ -303,7 +303,8 @@ void fs_get_stats(struct fs *fs, struct fs_stats *ret_stats)
 	};
 	/* Paths longer than the field are cut: they are for people. */
 	(void)snprintf(ret_stats->meta_path, sizeof(ret_stats->meta_path), "%s", fs->meta_path);
-	(void)snprintf(ret_stats->meta_durability, sizeof(ret_stats->meta_durability), "%s", meta_durability(fs->meta));
+	(void)snprintf(ret_stats->meta_durability, sizeof(ret_stats->meta_durability), "%s",
+		       region_durability_name(region_durability(meta_is_pmem(fs->meta))));
 	(void)snprintf(ret_stats->features, sizeof(ret_stats->features), "%s",
 		       fmt_feature_all(meta_super(fs->meta), &features));
 	for (unsigned i = 0; i < FS_SHARDS; i++) {

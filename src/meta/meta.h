@@ -69,8 +69,8 @@ const struct fmt_super *meta_super(const struct meta *meta);
 int meta_feature_use(struct meta *meta, enum fmt_feature feature);
 /* Those that it uses: bit by enum fmt_feature. */
 unsigned meta_features(const struct meta *meta);
-/* "cpu-flush", "eADR" or "msync": how stores to the meta part become durable. */
-const char *meta_durability(const struct meta *meta);
+/* The meta part is persistent memory: flushes make its stores durable, else msync(2). */
+bool meta_is_pmem(const struct meta *meta);
 
 /* Marks the pool as mounted read-write, or as cleanly unmounted; durable on return. */
 int meta_set_state(struct meta *meta, uint32_t state);

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libpmem.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +19,10 @@ const struct fmt_super *meta_super(const struct meta *meta)
 	return meta->super;
 }
 
-const char *meta_durability(const struct meta *meta)
+bool meta_is_pmem(const struct meta *meta)
 {
 	/* Not pmem_is_pmem(): libpmem does not know what libpmemobj has mapped. */
-	if (!meta->file.pmem)
-		return "msync";
-	return pmem_has_auto_flush() == 1 ? "eADR" : "cpu-flush";
+	return meta->file.pmem;
 }
 
 /* ---- Memory of an open pool ---- */

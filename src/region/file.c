@@ -241,9 +241,7 @@ void region_file_unmap(unsigned char *base, size_t length)
 enum region_durability region_file_durability(const unsigned char *base, size_t length, bool sync)
 {
 	/* libpmem knows only its own mappings, so for ours this asks for PMEM_IS_PMEM_FORCE alone. */
-	if (!sync && !pmem_is_pmem(base, length))
-		return REGION_MSYNC;
-	return pmem_has_auto_flush() == 1 ? REGION_EADR : REGION_CPU_FLUSH;
+	return region_durability(sync || pmem_is_pmem(base, length));
 }
 
 /* Maps the aligned piece of a devdax node around a block, which read(2) and write(2) cannot reach. */

@@ -127,6 +127,8 @@ int region_is_zero(const struct region_part *part, const void *address, size_t l
 /* The first block's worth of [address, +length) that is lost, by a load of each block. -ENOENT: none. */
 int region_find_lost(const struct region_part *part, const void *address, size_t length, const void **ret_lost);
 
+/* What makes stores to persistent memory of this machine durable, or to what is none. */
+enum region_durability region_durability(bool pmem);
 const char *region_durability_name(enum region_durability durability);
 
 #endif

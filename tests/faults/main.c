@@ -23,8 +23,8 @@
 #define ALL_OF 40u
 #define SHOWN_MAX 3u /* failures of one scenario */
 
-static const char usage[] =
-	"Usage: faults --scratch DIR [--full] [--loud] [--seconds N] [--seed N] [--kind KIND] [SCENARIO...]\n";
+static const char usage[] = "Usage: faults --scratch DIR [--full] [--loud] [--seconds N] [--seed N] [--kind KIND] "
+			    "[--from N] [SCENARIO...]\n";
 
 static const struct {
 	const char *name;
@@ -58,6 +58,7 @@ struct options {
 	bool full, loud, usage;
 	int64_t seconds; /* 0: no limit */
 	uint64_t seed;
+	unsigned from; /* the first N */
 	char *const *names;
 	unsigned name_count;
 };
@@ -200,7 +201,8 @@ static void run_kind(struct stand *stand, const struct scenario *scenario, size_
 	/* What is free is known to who has mounted. */
 	if (kinds[kind].full != FULL_NOT && stand->world.fs == NULL)
 		return;
-	for (plan.n = 1; plan.n < N_MAX && !time_is_over(stand); plan.n = next_n(stand, plan.n)) {
+	for (plan.n = stand->options->from > 0 ? stand->options->from : 1; plan.n < N_MAX && !time_is_over(stand);
+	     plan.n = next_n(stand, plan.n)) {
 		plan.variant = 0;
 		run_one(stand, scenario, &plan, kind);
 		if (!stand->result->met)
@@ -314,13 +316,10 @@ static int stand_make(struct stand *stand, const struct options *options)
 static void options_parse(int argc, char **argv, struct options *options)
 {
 	static const struct option known[] = {
-		{"scratch", required_argument, NULL, 's'},
-		{"kind", required_argument, NULL, 'k'},
-		{"seconds", required_argument, NULL, 't'},
-		{"seed", required_argument, NULL, 'r'},
-		{"full", no_argument, NULL, 'f'},
-		{"loud", no_argument, NULL, 'l'},
-		{0},
+		{"scratch", required_argument, NULL, 's'}, {"kind", required_argument, NULL, 'k'},
+		{"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 'r'},
+		{"from", required_argument, NULL, 'n'},	   {"full", no_argument, NULL, 'f'},
+		{"loud", no_argument, NULL, 'l'},	   {0},
 	};
 	int letter;
 
@@ -333,6 +332,8 @@ static void options_parse(int argc, char **argv, struct options *options)
 			options->full = true;
 		else if (letter == 'l')
 			options->loud = true;
+		else if (letter == 'n')
+			options->from = (unsigned)strtoul(optarg, NULL, 10);
 		else if (letter == 't')
 			options->seconds = strtoll(optarg, NULL, 10);
 		else if (letter == 'r')
