@@ -100,8 +100,7 @@ static const struct named special[] = {
 	 "create /f;write /f 0 9000 1;link /f /g;mkdir /d;create /d/x;write /d/x 0 100 2;damage links /f;damage links "
 	 "/d/x;damage size /d;unmount",
 	 "repair", false},
-	{"repair-shared",
-	 "create /f;write /f 0 9000 1;chmod /f 0600;create /g;write /g 0 200000 2;damage shared /f /g;unmount",
+	{"repair-shared", "soil;create /f;write /f 0 9000 1;create /g;truncate /g 300000;damage shared /f /g;unmount",
 	 "repair", false},
 	{"repair-records",
 	 "fragment /f 20;create /g;write /g 0 9000 1;mkdir /d;create /d/x;setxattr /d/x user.a 3000 1;damage node "

@@ -51,9 +51,8 @@ static int break_shared(const struct damage *damage, struct meta_tx *tx)
 	struct meta_extent extent;
 	int error = meta_extent_find(damage->meta, damage->inode, 0, &extent);
 
-	extent.file_block = 60; /* behind what is there */
+	extent.file_block = 60;
 	extent.length = 1;
-	extent.unwritten = true;
 	return error != 0 ? error : meta_extent_insert(tx, damage->other, &extent);
 }
 
