@@ -206,7 +206,8 @@ void fs_read_failed(struct fs *fs, const struct fs_read *read);
 uint64_t fs_poison_count(const struct fs *fs);
 /*
  * For whoever has a list of memory errors, as a device has: these bytes of a data part are lost. Recorded, holders
- * told; nothing of it is allocated any more. -EINVAL: there are no such blocks.
+ * told; nothing of it is allocated any more. -EINVAL: there are no such blocks. -ENOMEM: some of it is not known yet,
+ * to be reported again.
  */
 int fs_report_lost(struct fs *fs, unsigned part, uint64_t offset, uint64_t length);
 

@@ -187,14 +187,14 @@ static int record(struct fs *fs, uint64_t phys, uint64_t length)
 	return error;
 }
 
-/* A run that is new. LOCK_LIMBO is held. */
-static void learn_run(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t length)
+/* A run that is new; -ENOMEM: it stays so. LOCK_LIMBO is held. */
+static int learn_run(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t length)
 {
 	const struct region_part *part = fs->part[fmt_phys_part(phys)];
 	int error;
 
 	if (!remember(fs->poison, phys, length))
-		return;
+		return -ENOMEM;
 	error = record(fs, phys, length);
 	if (ino != 0)
 		log_error("%s: %" PRIu64 " blocks of 4 KiB from block %" PRIu64
@@ -208,19 +208,23 @@ static void learn_run(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t lengt
 		log_error("%s: that could not be recorded: %s: the next mount does not know", part->path,
 			  strerror(-error));
 	pin_poisoned(fs->pins, phys, length, NULL);
+	return 0;
 }
 
 /* Those of a lost run that are not known yet. LOCK_LIMBO is held. */
-static void learn(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t end)
+static int learn(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t end)
 {
+	int error = 0;
+
 	while (phys < end) {
 		uint64_t start = end, next = end;
 
 		(void)find_known(fs, phys, end, &start, &next);
-		if (phys < start)
-			learn_run(fs, ino, phys, start - phys);
+		if (phys < start && learn_run(fs, ino, phys, start - phys) != 0)
+			error = -ENOMEM;
 		phys = next;
 	}
+	return error;
 }
 
 /* The next run of [*block, length) whose loads fail; *block is where it begins. */
@@ -255,7 +259,7 @@ bool fs_lost_look(struct fs *fs, uint64_t ino, uint64_t phys, uint64_t length)
 		return false;
 	lock_mutex_take(&fs->limbo);
 	while (block < length && next_lost(part, address, length, &block, &end)) {
-		learn(fs, ino, phys + block, phys + end);
+		(void)learn(fs, ino, phys + block, phys + end);
 		block = end;
 	}
 	lock_mutex_drop(&fs->limbo);
@@ -294,6 +298,7 @@ static void take_free(struct fs *fs, uint64_t phys, uint64_t end)
 int fs_report_lost(struct fs *fs, unsigned number, uint64_t offset, uint64_t length)
 {
 	uint64_t first, last, phys;
+	int error;
 
 	if (number >= fs->parts || length == 0 || add_overflows(offset, length, &last))
 		return -EINVAL;
@@ -304,10 +309,10 @@ int fs_report_lost(struct fs *fs, unsigned number, uint64_t offset, uint64_t len
 		return -EINVAL;
 	phys = fmt_phys(number, first);
 	lock_mutex_take(&fs->limbo);
-	learn(fs, 0, phys, phys + (last - first + 1));
+	error = learn(fs, 0, phys, phys + (last - first + 1));
 	lock_mutex_drop(&fs->limbo);
 	take_free(fs, phys, phys + (last - first + 1));
-	return 0;
+	return error;
 }
 
 /* ---- Mount ---- */

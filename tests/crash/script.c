@@ -264,8 +264,11 @@ static int run_rewrite(const struct call *call)
 	uint64_t ino;
 	int error = call_find(call, 1, &ino);
 
-	if (error == 0 && fs_write(fs, ino, bytes_of((unsigned)call_number(call, 4), 0, 8), 8, 0, wait_of(fs)) != 8)
-		error = -ENOSPC;
+	if (error == 0) {
+		ssize_t done = fs_write(fs, ino, bytes_of((unsigned)call_number(call, 4), 0, 8), 8, 0, wait_of(fs));
+
+		error = done < 0 ? (int)done : done == 8 ? 0 : -ENOSPC;
+	}
 	return error != 0 ? error : run_write(call);
 }
 
