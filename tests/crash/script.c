@@ -257,7 +257,10 @@ static int run_write(const struct call *call)
 	return done < 0 ? (int)done : (uint64_t)done == length ? 0 : -ENOSPC;
 }
 
-/* At the time of another one: the times are what they shall be, so nothing but the data is stored. */
+/*
+ * At the time of another one: the times are what they shall be, so nothing but the data is stored. Of blocks that are
+ * lost and preallocated, these are gone first.
+ */
 static int run_rewrite(const struct call *call)
 {
 	struct fs *fs = call->world->fs;
@@ -484,7 +487,7 @@ static const struct verb {
 	{"hold", run_hold, 0},
 	{"drop", run_drop, 0},
 	{"write", run_write, TREE_MIXED},
-	{"rewrite", run_rewrite, TREE_MIXED | TREE_TIMES},
+	{"rewrite", run_rewrite, TREE_MIXED | TREE_TIMES | TREE_BLOCKS},
 	{"append", run_append, TREE_MIXED},
 	{"copy", run_copy, TREE_MIXED},
 	{"truncate", run_truncate, 0},
