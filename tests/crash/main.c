@@ -52,14 +52,14 @@ static bool pick(const struct options *options, uint64_t number, struct scenario
 {
 	uint64_t named = scenario_named_count(), single = scenario_generated_count(1),
 		 pairs = scenario_generated_count(2);
-	uint64_t chance = same_mix(options->seed * 1000003 + number);
+	uint64_t chance = same_mix(options->seed * 1000003 + number), stride = (named + single) % 37 != 0 ? 37 : 41;
 
 	*ret_length = 0;
 	if (options->name_count > 0)
 		return number < options->name_count && scenario_find(options->names[number], ret_scenario);
-	/* Where time may be short, another one is first each day. */
+	/* Where time may be short, another one is first each day, and one after the other of other kinds. */
 	if (options->seconds > 0 && number < named + single)
-		number = (number + options->seed) % (named + single);
+		number = (number * stride + options->seed) % (named + single);
 	if (number < named)
 		return scenario_named((unsigned)number, ret_scenario);
 	number -= named;
