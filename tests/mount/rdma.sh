@@ -30,6 +30,10 @@ case_truncate_stopped() {
 	rdma truncate_stopped
 }
 
+case_truncate_deaf() {
+	rdma truncate_deaf
+}
+
 case_detached() {
 	rdma detached
 }
@@ -60,6 +64,10 @@ case_secrets() {
 
 case_strangers() {
 	rdma strangers
+}
+
+case_probe() {
+	rdma probe
 }
 
 case_versions() {

@@ -284,6 +284,28 @@ def truncate_stopped():
     world.finish()
 
 
+def truncate_deaf():
+    """As before, by a peer that goes on writing whatever it is told: the rest of what was half sent goes nowhere."""
+    world = World('--lease', '60', options='break_timeout=4', data='64M')
+    for _ in range(4):
+        make('file', 8 << 20)
+        peer = subprocess.Popen(world.peer.words('pinfs-rdma-rogue', 'deaf', SECRET, TARGET, 'file'), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE)
+        pinned(world)
+        world.flows()
+        peer.send_signal(signal.SIGSTOP)
+        assert Doer(os.truncate, f'{MNT}/file', 0).result() == 0
+        assert world.pool.pins('timeouts') == 0, 'it was ended in time, not detached'
+        sums = fill(world.pool)
+        peer.send_signal(signal.SIGCONT)
+        out, _ = peer.communicate(None, WAIT)
+        assert (peer.returncode, out) == (0, b'broken\n')
+        verify(sums)
+        for path in sums:
+            os.unlink(path)
+    world.finish()
+
+
 def detached():
     """break_timeout=0: no time to ask. The peer is told, and what it wrote last is nobody's."""
     world = World(options='break_timeout=0', data='32M')
@@ -459,6 +481,21 @@ def strangers():
     peer.communicate(None, WAIT)
     assert peer.returncode == 0
     until(lambda: world.begin('get', 'file', '/dev/null').wait(WAIT) == 0, 'there is room again')
+    world.finish()
+
+
+def probe():
+    """A peer that knows the secret reaches what it has leased, and nothing else."""
+    world = World(data='64M')
+    sums = {make(f'around{number}', 1 << 20, b'%d' % number): hashlib.sha256(b'%d' % number * (1 << 20)).digest()
+            for number in range(9)}
+    done = subprocess.run(world.peer.words('pinfs-rdma-rogue', 'probe', SECRET, TARGET, 'file'), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=WAIT * 3)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0 and done.stdout.count('ok ') == 8, done
+    verify(sums)
+    now = read(f'{MNT}/file')
+    assert now[:4096] + now[8192:] == b'a' * ((1 << 20) - 4096), 'more than what was leased and written'
     world.finish()
 
 
