@@ -68,7 +68,7 @@ static_assert(sizeof(struct remote_challenge) == 48, "challenge layout");
 /* proof and welcome */
 struct remote_proof {
 	uint32_t magic;
-	uint32_t error; /* welcome: EACCES */
+	uint32_t error; /* welcome: 0 or EACCES; proof: 0 */
 	uint8_t proof[REMOTE_PROOF_BYTES];
 	uint8_t stream[REMOTE_STREAM_BYTES]; /* of what its sender seals from now on */
 };

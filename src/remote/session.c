@@ -97,8 +97,9 @@ static void take_proof(struct remote_session *session)
 	struct remote_proof proof, welcome;
 
 	memcpy(&proof, session->input, sizeof(proof));
-	if (proof.magic != REMOTE_MAGIC || !remote_believe(session->policy->secret, REMOTE_PEER, &session->hello,
-							   &session->challenge, &proof, &session->seal)) {
+	if (proof.magic != REMOTE_MAGIC || proof.error != 0 ||
+	    !remote_believe(session->policy->secret, REMOTE_PEER, &session->hello, &session->challenge, &proof,
+			    &session->seal)) {
 		const struct remote_proof refused = {.magic = REMOTE_MAGIC, .error = EACCES};
 
 		send_plain(session, &refused, sizeof(refused));
