@@ -174,6 +174,10 @@ def main():
         signal.signal(number, lambda *_: sys.exit(130))
     place = Place(options)
     rows.set_mount_counts(place.mount_counts)
+    without = [case for case in cases if case.program and not os.path.exists(place.program(case.program))]
+    cases = [case for case in cases if case not in without]
+    for case in without:
+        print(f'skip bench/{case.name} # bench-{case.program} was not built: libfabric is missing')
     try:
         rounds = 1 if options.quick else options.rounds
         samples, failures = measure.measure(place, cases, rounds, lambda so_far: write_files(options, place, cases, so_far))
@@ -182,7 +186,7 @@ def main():
         place.clean_up()
     for failure in failures:
         print(f'not ok bench/{failure}')
-    print(f'{len(cases) - len(failures)} passed, {len(failures)} failed, 0 skipped')
+    print(f'{len(cases) - len(failures)} passed, {len(failures)} failed, {len(without)} skipped')
     sys.exit(1 if failures else 0)
 
 
