@@ -168,12 +168,14 @@ static void open_lease(const struct step *step)
 
 static void range(const struct step *step)
 {
+	/* Half of them in or about the lease, or where the last one was. */
+	bool near = step->place % 2 == 0;
 	const struct remote_range range = {
 		.header = {.type = step->who % 2 == 0 ? REMOTE_COMMIT : REMOTE_CLOSE,
 			   .lease = world.session.lease + step->who / 128},
-		.offset = step->a,
-		.length = step->b,
-		.flags = step->kind,
+		.offset = near ? world.offset + step->a % (world.length + 1) : step->a,
+		.length = near ? step->b % (world.length + 2) : step->b,
+		.flags = step->kind % 4,
 	};
 
 	say_sealed(step, &range, sizeof(range));
