@@ -92,4 +92,22 @@ MUTATIONS = [
     ('evict-at-once', 'an inode number is not reused while it is pinned', 'src/fs/evict.c',
      'return pin_any(fs->pins) && pin_visit(fs->pins, ino, see_pin, NULL, NULL) != 0;',
      'return false;', 'fs_break', FAILS),
+    # ---- Other machines ----
+    ('peers-stay-in', 'endpoints are closed before a range is unpinned', 'src/rdma/region.c',
+     '		error = from_fabric(fi_close(&region->endpoints[region->endpoint_count - 1]->fid));\n',
+     '		error = 0;\n', 'rdma', FAILS),
+    ('unpin-registered', 'what is still registered is not unpinned', 'src/rdma/region.c',
+     '		error = from_fabric(fi_close(&region->registrations[region->count - 1]->fid));\n		if (error != 0)\n'
+     '			return error;\n',
+     '		(void)fi_close(&region->registrations[region->count - 1]->fid);\n', 'rdma', FAILS),
+    ('lease-outlives-session', 'a lease ends with its session', 'src/remote/session.c',
+     '	end_lease(session); /* S1 */\n', '', 'remote', FAILS),
+    ('recall-waits-for-ever', 'a peer that does not hear a recall loses its lease', 'src/remote/session.c',
+     '		(void)remote_session_revoke(session, 0);\n	if', '		session->recall_ms = UINT64_MAX;\n	if', 'remote', FAILS),
+    ('anybody-is-believed', 'who has not proven itself gets nothing', 'src/remote/seal.c',
+     '	if (!good)\n		return false;\n', '', 'remote', FAILS),
+    ('bytes-are-heartbeats', 'half a message is no heartbeat', 'src/remote/session.c',
+     '		if (session->have < want)\n			break;\n',
+     '		session->deadline_ms = now_ms + session->policy->lease_ms;\n		if (session->have < want)\n'
+     '			break;\n', 'remote', FAILS),
 ]
