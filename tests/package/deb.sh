@@ -29,7 +29,16 @@ case_files() {
 	has libpinfs-dev usr/include/pinfs.h
 	has libpinfs-dev 'usr/lib/.*/pkgconfig/pinfs.pc'
 	has libpinfs-dev usr/share/man/man3/libpinfs.3.gz
+	has pinfs-rdma usr/bin/pinfs-rdma-serve
+	has pinfs-rdma usr/share/man/man1/pinfs-rdma.1.gz
+	has libpinfs-rdma1 'usr/lib/.*/libpinfs-rdma.so.1'
+	has libpinfs-rdma-dev usr/include/pinfs-rdma.h
 	dpkg-deb -f "$MT_CASE"/deb/pinfs_*.deb Depends | grep -q 'fuse3.*libpmemobj1'
+	# Who has no other machines needs no libfabric.
+	! dpkg-deb -f "$MT_CASE"/deb/pinfs_*.deb Depends | grep -q libfabric || fail "pinfs depends on libfabric"
+	! dpkg-deb -f "$MT_CASE"/deb/libpinfs1_*.deb Depends | grep -q libfabric || fail "libpinfs1 depends on libfabric"
+	dpkg-deb -f "$MT_CASE"/deb/pinfs-rdma_*.deb Depends | grep -q libfabric
+	dpkg-deb -f "$MT_CASE"/deb/libpinfs-rdma1_*.deb Depends | grep -q libpinfs1
 	! dpkg-deb -c "$MT_CASE"/deb/pinfs_*.deb | grep -q 'usr/local\|^-rws' || fail "what does not belong into a package"
 	# A program is built with what is in them, and found at run time.
 	dpkg-deb -x "$MT_CASE"/deb/libpinfs1_*.deb "$MT_CASE/root"

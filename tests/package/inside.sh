@@ -22,7 +22,8 @@ umount /mnt/pin
 mount -t fuse.pinfs -o ro /srv/pool/meta /mnt/pin
 diff -r /usr/share/doc/pinfs /mnt/pin/doc
 umount /mnt/pin
-apt-get purge -qy pinfs libpinfs1 libpinfs-dev
+pinfs-rdma-serve --version
+apt-get purge -qy pinfs libpinfs1 libpinfs-dev pinfs-rdma libpinfs-rdma1 libpinfs-rdma-dev
 # The pool is its owner's: it stays.
 test -s /srv/pool/meta
 left=$(find / -xdev -iname '*pinfs*' -not -path '/deb/*' -not -path '/var/log/*' -not -path '/proc/*')

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -224,9 +225,12 @@ void peer_serve(int fd, const struct remote_policy *policy, const struct lease_c
 {
 	static struct peer peer; /* one in a process: it is large */
 	struct sigaction action = {.sa_handler = on_signal};
+	const int one = 1;
 	char node[64];
 	sigset_t mask;
 
+	/* Answers are small, and somebody waits for each. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	peer.fd = fd;
 	peer.policy = *policy;
 	peer.policy.ops = &ops;
