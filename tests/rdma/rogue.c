@@ -31,6 +31,7 @@ static void dial(const char *host)
 {
 	must(link_connect(&link, host, REMOTE_PORT, &secret), "connect");
 	must(data_init(&data, &link), "memory");
+	must(data_open(&data), "fabric");
 }
 
 static struct remote_grant *lease(const char *name)

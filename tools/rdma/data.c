@@ -1,6 +1,7 @@
 #include "data.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <rdma/fi_rma.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 
 #define CONNECT_MS 10000
+#define PORT_LATER 1 /* in its place while the lease that names it is not there yet */
 #define REASON_MS 1000 /* in which the target says why it has closed the connection */
 
 static uint64_t now_ms(void)
@@ -44,8 +46,9 @@ static void close_fabric(struct data *data)
 	if (data->registration != NULL)
 		(void)fi_close(&data->registration->fid);
 	data->registration = NULL;
-	fabric_close(&data->fabric);
-	data->port = 0;
+	if (data->open)
+		fabric_close(&data->fabric);
+	data->open = false;
 }
 
 void data_fini(struct data *data)
@@ -154,28 +157,33 @@ static int wait_once(struct data *data, int fd, int timeout_ms, bool *ret_ready)
 		{.fd = data->fabric.cq_fd, .events = POLLIN},
 		{.fd = fd, .events = POLLIN},
 	};
-	int error = link_wait(data->link, fds, 3, data->port == 0 || fabric_idle(&data->fabric) ? timeout_ms : 0);
+	int error = link_wait(data->link, fds, 3, fabric_idle(&data->fabric) ? timeout_ms : 0);
 
 	*ret_ready = fds[2].revents != 0;
-	if (error != 0 || data->port == 0)
-		return error;
-	return progress(data);
+	return error != 0 ? error : progress(data);
 }
 
 /* ---- Connecting ---- */
 
-static int open_fabric(struct data *data, uint16_t port)
+static void set_port(struct data *data, uint16_t port)
+{
+	struct sockaddr *address = data->fabric.info->dest_addr;
+
+	if (address->sa_family == AF_INET6)
+		((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+	else
+		((struct sockaddr_in *)address)->sin_port = htons(port);
+}
+
+int data_open(struct data *data)
 {
 	struct link *link = data->link;
 	int error;
 
-	if (data->port == port)
-		return 0;
-	close_fabric(data);
-	error = fabric_open(&data->fabric, link->setup.provider, link->node, port, &link->message);
+	error = fabric_open(&data->fabric, link->setup.provider, link->node, PORT_LATER, &link->message);
 	if (error != 0)
 		return error;
-	data->port = port;
+	data->open = true;
 	if (pinfs_rdma_usable(data->fabric.info) != 0) {
 		message_set(&link->message, "%s: it wants provider %s, which cannot be used", link->node,
 			    link->setup.provider);
@@ -191,25 +199,31 @@ static int open_fabric(struct data *data, uint16_t port)
 	return error;
 }
 
-int data_connect(struct data *data, const struct remote_grant *grant)
+/* Sends the request to connect: the answer is an event. */
+static int dial(struct data *data)
 {
-	uint64_t end = now_ms() + CONNECT_MS;
-	bool ready;
 	int error;
 
-	memcpy(data->grant, grant, sizeof(*grant) + grant->count * sizeof(grant->piece[0]));
-	error = open_fabric(data, data->grant->port);
-	if (error != 0)
-		return error;
+	set_port(data, data->grant->port);
 	error = fabric_endpoint(&data->fabric, NULL, &data->endpoint);
 	if (error == 0)
 		error = fabric_error(fi_connect(data->endpoint, data->fabric.info->dest_addr, data->grant->token,
 						sizeof(data->grant->token)));
-	if (error != 0) {
+	if (error != 0)
 		message_set(&data->link->message, "%s: the connection to the target: %s", data->link->node,
 			    strerror(-error));
-		return error;
-	}
+	return error;
+}
+
+int data_connect(struct data *data, const struct remote_grant *grant)
+{
+	uint64_t end;
+	bool ready;
+	int error;
+
+	memcpy(data->grant, grant, sizeof(*grant) + grant->count * sizeof(grant->piece[0]));
+	error = dial(data);
+	end = now_ms() + CONNECT_MS;
 	while (error == 0 && !data->connected) {
 		if (now_ms() >= end) {
 			message_set(&data->link->message,

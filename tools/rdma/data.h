@@ -24,7 +24,7 @@ struct data_slot {
 struct data {
 	struct link *link;
 	struct fabric fabric;
-	uint16_t port; /* that `fabric` is open for; 0: it is not */
+	bool open; /* fabric is */
 	struct fid_ep *endpoint; /* NULL: no lease */
 	bool connected;
 	uint8_t *memory;
@@ -37,6 +37,11 @@ struct data {
 
 int data_init(struct data *data, struct link *link);
 void data_fini(struct data *data);
+/*
+ * Opens the fabric that the target uses. Before any lease: looking for devices can take seconds, in which no heartbeat
+ * is sent and nothing should be pinned. -errno, with link->message.
+ */
+int data_open(struct data *data);
 
 /* Connects to what `grant` names. -errno, with link->message; -ECANCELED: recalled. */
 int data_connect(struct data *data, const struct remote_grant *grant);

@@ -140,7 +140,10 @@ static int run(const struct arguments *arguments, const char *host, uint16_t por
 	} else if (data_init(&data, &link) != 0) {
 		log_error("%s", link.message.text);
 	} else {
-		status = transfer_all(arguments, &transfer);
+		if (data_open(&data) != 0)
+			log_error("%s", link.message.text);
+		else
+			status = transfer_all(arguments, &transfer);
 		data_fini(&data);
 	}
 	link_close(&link);
