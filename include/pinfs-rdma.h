@@ -54,12 +54,15 @@ enum pinfs_rdma_arrival {
 };
 enum pinfs_rdma_arrival pinfs_rdma_arrival(const struct fi_info *info);
 
+/* With PINFS_WRITE: peers may read only, all the same. For kernels that register no memory that cannot be written. */
+#define PINFS_RDMA_PEERS_READ 0x80000000u
 /*
  * Pins bytes [offset, offset + length) of `fd` and registers them with `domain`, which was opened with `info`: to be
- * read by peers, and with PINFS_WRITE to be written. flags: PINFS_READ, WRITE, EXCLUSIVE, NONBLOCK, EXTEND, CONTIGUOUS.
- * As pinfs_pin(); and -EINVAL: PINFS_CACHED; -EOPNOTSUPP: pinfs_rdma_usable(), or the kernel does not let a device have
- * memory of this kind (a data part in an ordinary file, or on fsdax, with verbs); -ENOMEM: also, more than the limit of
- * locked memory (RLIMIT_MEMLOCK) with verbs; or what fi_mr_reg(3) gave.
+ * read by peers, and with PINFS_WRITE to be written. flags: PINFS_READ, WRITE, EXCLUSIVE, NONBLOCK, EXTEND, CONTIGUOUS,
+ * and PINFS_RDMA_PEERS_READ. As pinfs_pin(); and -EINVAL: PINFS_CACHED; -EOPNOTSUPP: pinfs_rdma_usable(), or the kernel
+ * does not let a device have memory of this kind (a data part in an ordinary file, or on fsdax, with verbs); -EFAULT:
+ * with PINFS_READ and verbs, a kernel before 6.2: pin for writing, with PINFS_RDMA_PEERS_READ; -ENOMEM: also, more than
+ * the limit of locked memory (RLIMIT_MEMLOCK) with verbs; or what fi_mr_reg(3) gave.
  */
 int pinfs_rdma_register(struct pinfs *fs, struct fid_domain *domain, const struct fi_info *info, int fd, off_t offset,
 			size_t length, unsigned flags, struct pinfs_rdma **ret_region);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -89,7 +90,8 @@ static int register_piece(struct pinfs_rdma *region, struct fid_domain *domain, 
 static int register_all(struct pinfs_rdma *region, struct fid_domain *domain, const struct fi_info *info, off_t offset,
 			unsigned flags)
 {
-	uint64_t access = FI_REMOTE_READ | ((flags & PINFS_WRITE) != 0 ? FI_REMOTE_WRITE : 0);
+	bool writes = (flags & PINFS_WRITE) != 0 && (flags & PINFS_RDMA_PEERS_READ) == 0;
+	uint64_t access = FI_REMOTE_READ | (writes ? FI_REMOTE_WRITE : 0);
 	const struct pinfs_extent *extents;
 	size_t count;
 	int error;
@@ -126,7 +128,7 @@ int pinfs_rdma_register(struct pinfs *fs, struct fid_domain *domain, const struc
 	region = calloc(1, sizeof(*region));
 	if (region == NULL)
 		return -ENOMEM;
-	error = pinfs_pin(fs, fd, offset, length, flags, &region->pin);
+	error = pinfs_pin(fs, fd, offset, length, flags & ~PINFS_RDMA_PEERS_READ, &region->pin);
 	if (error != 0) {
 		free(region);
 		return error;

@@ -25,6 +25,7 @@ static int pin_error, extents_error;
 static unsigned register_fails_at, close_fails; /* 1: the first; 0: none */
 static unsigned same_keys;
 static uint64_t seen_access, seen_key;
+static unsigned seen_flags;
 static char memory[PIECES][64];
 
 static void note(char step)
@@ -40,7 +41,8 @@ static void note(char step)
 
 int pinfs_pin(struct pinfs *fs, int fd, off_t offset, size_t length, unsigned flags, struct pinfs_pin **pinp)
 {
-	(void)fs, (void)fd, (void)offset, (void)length, (void)flags;
+	(void)fs, (void)fd, (void)offset, (void)length;
+	seen_flags = flags;
 	if (pin_error != 0)
 		return pin_error;
 	note('P');
@@ -182,6 +184,17 @@ static void test_one_address(void **state)
 	assert_true(count == 1 && pieces[0].length == sizeof(memory) && pieces[0].address == (uintptr_t)memory);
 	assert_int_equal(pinfs_rdma_end(region), 0);
 	assert_string_equal(steps, "PRMU");
+}
+
+static void test_peers_read(void **state)
+{
+	struct pinfs_rdma *region;
+
+	(void)state;
+	assert_int_equal(make(PINFS_WRITE | PINFS_NONBLOCK | PINFS_RDMA_PEERS_READ, &region), 0);
+	assert_int_equal(seen_flags, PINFS_WRITE | PINFS_NONBLOCK);
+	assert_int_equal(seen_access, FI_REMOTE_READ);
+	assert_int_equal(pinfs_rdma_end(region), 0);
 }
 
 /* Small keys stay small; one that is there already is drawn anew. */

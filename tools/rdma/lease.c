@@ -113,17 +113,32 @@ static int connect_mount(struct lease *lease, const struct lease_export *export)
 	return error;
 }
 
-static int pin(struct lease *lease, const struct lease_export *export, const struct remote_open *open,
-	       struct remote_grant *grant)
+static int pin_with(struct lease *lease, const struct remote_grant *grant, unsigned flags)
 {
-	unsigned flags = PINFS_NONBLOCK | PINFS_READ;
+	return pinfs_rdma_register(lease->fs, lease->fabric.domain, lease->fabric.info, lease->fd, (off_t)grant->offset,
+				   grant->length, PINFS_NONBLOCK | flags, &lease->region);
+}
+
+/* To be read by the peer, on a kernel that registers only what could be written. */
+static int pin_as_writer(struct lease *lease, const struct lease_export *export, const struct remote_grant *grant)
+{
+	int fd = open(export->path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	(void)close(lease->fd);
+	lease->fd = fd;
+	return pin_with(lease, grant, PINFS_WRITE | PINFS_RDMA_PEERS_READ);
+}
+
+static int pin(struct lease *lease, const struct lease_export *export, bool write, const struct remote_grant *grant)
+{
 	struct message message;
 	int error;
 
-	if ((open->flags & REMOTE_OPEN_WRITE) != 0)
-		flags = PINFS_NONBLOCK | PINFS_WRITE | PINFS_EXTEND;
-	error = pinfs_rdma_register(lease->fs, lease->fabric.domain, lease->fabric.info, lease->fd,
-				    (off_t)grant->offset, grant->length, flags, &lease->region);
+	error = pin_with(lease, grant, write ? PINFS_WRITE | PINFS_EXTEND : PINFS_READ);
+	if (error == -EFAULT && !write)
+		error = pin_as_writer(lease, export, grant);
 	if (error != 0 && error != -EAGAIN) {
 		fabric_explain(lease->config->provider, error, grant->length, &message);
 		log_error("%s: %s", export->path, message.text);
@@ -192,7 +207,7 @@ int lease_open(struct lease *lease, const struct remote_open *open, struct remot
 	if (error == 0)
 		error = open_fabric(lease);
 	if (error == 0)
-		error = pin(lease, export, open, ret_grant);
+		error = pin(lease, export, (open->flags & REMOTE_OPEN_WRITE) != 0, ret_grant);
 	if (error != 0)
 		return error;
 	lease->offset = ret_grant->offset;
