@@ -272,9 +272,10 @@ static void test_close_fails(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_order, setup),	    cmocka_unit_test_setup(test_one_address, setup),
-		cmocka_unit_test_setup(test_keys, setup),	    cmocka_unit_test_setup(test_refused, setup),
-		cmocka_unit_test_setup(test_register_fails, setup), cmocka_unit_test_setup(test_close_fails, setup),
+		cmocka_unit_test_setup(test_order, setup),	 cmocka_unit_test_setup(test_one_address, setup),
+		cmocka_unit_test_setup(test_peers_read, setup),	 cmocka_unit_test_setup(test_keys, setup),
+		cmocka_unit_test_setup(test_refused, setup),	 cmocka_unit_test_setup(test_register_fails, setup),
+		cmocka_unit_test_setup(test_close_fails, setup),
 	};
 
 	return cmocka_run_group_tests_name("rdma", tests, NULL, NULL);
