@@ -289,10 +289,12 @@ int link_wait(struct link *link, struct pollfd *fds, size_t count, int timeout_m
 	if (error != 0)
 		return error;
 	next = (int)(link->said_ms + link->setup.lease_ms / 4 + 1 - now);
-	memcpy(all + 1, fds, count * sizeof(*fds));
+	for (size_t i = 0; i < count; i++)
+		all[1 + i] = fds[i];
 	if (poll(all, 1 + count, timeout_ms >= 0 && timeout_ms < next ? timeout_ms : next) < 0 && errno != EINTR)
 		return fail(link, -errno, strerror(errno));
-	memcpy(fds, all + 1, count * sizeof(*fds));
+	for (size_t i = 0; i < count; i++)
+		fds[i] = all[1 + i];
 	return all[0].revents != 0 ? receive(link) : 0;
 }
 

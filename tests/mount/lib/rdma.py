@@ -522,10 +522,10 @@ def versions():
             peer = sock.accept()[0]
             peer.recv(40, socket.MSG_WAITALL)
             peer.sendall(sys.stdin.buffer.read())
-            peer.shutdown(socket.SHUT_WR)
             try:
+                peer.shutdown(socket.SHUT_WR)
                 while peer.recv(4096): pass
-            except ConnectionResetError: pass
+            except OSError: pass  # it has hung up first
             ''' % (TARGET, PORT)), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         server.stdin.write(answer)
         server.stdin.close()
