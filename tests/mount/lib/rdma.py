@@ -98,13 +98,28 @@ class World:
         failed(self.begin(command, name, *arguments, **keywords), words)
 
     def received(self):
-        out = subprocess.run(self.target.words('cat', '/proc/net/dev'), capture_output=True, text=True, check=True).stdout
-        return int(re.search(r'left:\s*(\d+)', out)[1])
+        with open(f'/proc/{self.target.holder.pid}/net/dev', encoding='ascii') as file:
+            return int(re.search(r'left:\s*(\d+)', file.read())[1])
 
-    def flows(self):
+    def flows(self, start=None):
         """Until some megabytes have come in: a transfer is in its midst."""
-        start = self.received()
+        start = self.received() if start is None else start
         until(lambda: self.received() - start > 4 << 20, 'bytes flow')
+
+    def stopped_put(self, size=256 << 20):
+        """A put that was stopped in its midst, its lease held."""
+        source = sparse_file('source', size)
+        for _ in range(10):  # on a busy machine we may be late
+            start = self.received()
+            peer = self.begin('put', 'file', source)
+            pinned(self)
+            self.flows(start)
+            peer.send_signal(signal.SIGSTOP)
+            if self.pool.pins('pins') > 0 and self.received() - start < size:
+                return peer
+            peer.send_signal(signal.SIGCONT)
+            assert peer.wait(WAIT) == 0, peer.stderr.read()
+        raise AssertionError('each of ten transfers had ended before it was stopped')
 
     def stop(self):
         self.server.terminate()
@@ -239,11 +254,12 @@ def truncate():
     """A truncate while a peer writes: it waits, the peer is told, stops; nothing else is touched."""
     world = World(data='320M')
     other = make('other', 5 << 20, b'o')
-    source = sparse_file('source', 256 << 20)
-    peer = world.begin('put', 'file', source)
-    pinned(world)
+    peer = world.stopped_put()
     start = time.monotonic()
-    assert Doer(os.truncate, f'{MNT}/file', 100).result() == 0
+    doer = Doer(os.truncate, f'{MNT}/file', 100)
+    world.pool.waiting()
+    peer.send_signal(signal.SIGCONT)
+    assert doer.result() == 0
     took = time.monotonic() - start
     failed(peer, 'recalled: somebody truncates')
     assert took < WAIT and world.pool.pins('timeouts') == 0, took
@@ -267,12 +283,8 @@ def truncate():
 def truncate_stopped():
     """The peer stops in the midst of a transfer, and does not hear: its access ends before the blocks are others'."""
     world = World('--lease', '60', options='break_timeout=4', data='320M')
-    source = sparse_file('source', 256 << 20)
     for _ in range(3):
-        peer = world.begin('put', 'file', source)
-        pinned(world)
-        world.flows()
-        peer.send_signal(signal.SIGSTOP)
+        peer = world.stopped_put()
         assert Doer(os.truncate, f'{MNT}/file', 0).result() == 0
         assert world.pool.pins('timeouts') == 0, 'it was ended in time, not detached'
         sums = fill(world.pool)
@@ -324,9 +336,8 @@ def detached():
 def peer_killed():
     world = World(data='320M')
     other = make('other', 5 << 20, b'o')
-    peer = world.begin('put', 'file', sparse_file('source', 256 << 20))
-    pinned(world)
-    world.flows()
+    peer = world.stopped_put()
+    peer.send_signal(signal.SIGCONT)
     peer.kill()
     peer.wait()
     start = time.monotonic()
@@ -341,11 +352,9 @@ def peer_killed():
 def daemon_killed():
     world = World(data='320M')
     other = make('other', 5 << 20, b'o')
-    source = sparse_file('source', 256 << 20)
-    peer = world.begin('put', 'file', source)
-    pinned(world)
-    world.flows()
+    peer = world.stopped_put()
     world.pool.kill()
+    peer.send_signal(signal.SIGCONT)
     failed(peer, 'daemon of the target.s mount is gone|hung up|ended the lease')
     world.pool.mount()
     world.pool.quiet()
@@ -375,10 +384,9 @@ def server_ends():
 def link_down():
     """The network is cut in mid-transfer: both sides notice within the lease."""
     world = World('--lease', '2', data='320M')
-    peer = world.begin('put', 'file', sparse_file('source', 256 << 20))
-    pinned(world)
-    world.flows()
+    peer = world.stopped_put()
     world.target.run('ip', 'link', 'set', 'left', 'down')
+    peer.send_signal(signal.SIGCONT)
     start = time.monotonic()
     world.pool.quiet()
     took = time.monotonic() - start
