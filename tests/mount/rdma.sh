@@ -18,6 +18,10 @@ case_stream() {
 	rdma stream
 }
 
+case_everywhere() {
+	rdma everywhere
+}
+
 case_leases() {
 	rdma leases
 }

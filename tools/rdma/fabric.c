@@ -20,8 +20,10 @@ int fabric_error(ssize_t result)
 static int find(struct fabric *fabric, const char *provider, const char *node, uint16_t port, struct message *message)
 {
 	struct fi_info *hints = fi_allocinfo();
+	const char *where = node != NULL ? node : "any address of this machine";
+	uint64_t flags = port == 0 && node != NULL ? FI_SOURCE : 0;
 	char service[8];
-	int error;
+	int error = 0;
 
 	if (hints == NULL)
 		return -ENOMEM;
@@ -31,18 +33,19 @@ static int find(struct fabric *fabric, const char *provider, const char *node, u
 	hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
 	hints->fabric_attr->prov_name = strdup(provider);
 	(void)snprintf(service, sizeof(service), "%u", port);
-	error = hints->fabric_attr->prov_name == NULL ? -ENOMEM
-						      : fi_getinfo(FABRIC_API, node, port != 0 ? service : NULL,
-								   port != 0 ? 0 : FI_SOURCE, hints, &fabric->info);
+	if (hints->fabric_attr->prov_name == NULL)
+		error = -ENOMEM;
+	if (error == 0)
+		error = fi_getinfo(FABRIC_API, node, port != 0 ? service : NULL, flags, hints, &fabric->info);
 	fi_freeinfo(hints);
 	if (error == -FI_ENODATA)
 		message_set(
 			message,
 			"libfabric's provider %s has no device for %s: see 'fi_info -p %s'; verbs needs an RDMA device "
 			"(rdma link show), and the provider may be a package of its own",
-			provider, node, provider);
+			provider, where, provider);
 	else if (error != 0)
-		message_set(message, "libfabric's provider %s for %s: %s", provider, node, fi_strerror(-error));
+		message_set(message, "libfabric's provider %s for %s: %s", provider, where, fi_strerror(-error));
 	return fabric_error(error);
 }
 
@@ -78,8 +81,8 @@ int fabric_open(struct fabric *fabric, const char *provider, const char *node, u
 		return error;
 	error = open_queues(fabric);
 	if (error != 0) {
-		message_set(message, "libfabric's provider %s cannot be opened for %s: %s", provider, node,
-			    fi_strerror(-error));
+		message_set(message, "libfabric's provider %s cannot be opened for %s: %s", provider,
+			    node != NULL ? node : "any address", fi_strerror(-error));
 		fabric_close(fabric);
 	}
 	return fabric_error(error);

@@ -27,8 +27,8 @@ struct fabric {
 };
 
 /*
- * Opens `provider` (tcp or verbs) to listen at the address `node`, or (port not 0) to connect to it. -errno, with
- * `message`.
+ * Opens `provider` (tcp or verbs) to listen at the address `node` (NULL: any), or (port not 0) to connect to it.
+ * -errno, with `message`.
  */
 int fabric_open(struct fabric *fabric, const char *provider, const char *node, uint16_t port, struct message *message);
 /* Endpoints, registrations and listeners are closed before. */

@@ -66,10 +66,13 @@ int options_parse_host(char *text, const char **ret_host, uint16_t *ret_port)
 		*bracket = '\0';
 		return bracket[1] == ':' ? parse_port(bracket + 2, ret_port) : 0;
 	}
-	if (text[0] == '\0' || colon == text)
+	if (text[0] == '\0')
 		return -EINVAL;
+	/* More than one: an address, and no port. */
 	if (colon == NULL || strchr(colon + 1, ':') != NULL)
 		return 0;
+	if (colon == text)
+		return -EINVAL;
 	*colon = '\0';
 	return parse_port(colon + 1, ret_port);
 }

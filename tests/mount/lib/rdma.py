@@ -228,6 +228,27 @@ def stream():
     world.finish()
 
 
+def everywhere():
+    """Without --listen: by each address; names, and addresses of both kinds."""
+    world = World()
+    world.stop()
+    server = subprocess.Popen(world.target.words('pinfs-rdma-serve', '-s', SECRET, MNT + '/readable'),
+                              stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    assert server.stdout.readline() == b'ready 7436\n'
+    for host in ('localhost', '127.0.0.1:7436', '[::1]:7436', '::1', TARGET):
+        done = subprocess.run(world.target.words('pinfs-rdma', 'get', '-q', '-s', SECRET, host, 'readable'),
+                              capture_output=True, check=True, stdin=subprocess.DEVNULL, timeout=WAIT)
+        assert done.stdout == b'r' * 5000, host
+    for host in ('', ':7436', 'host:', 'host:0', 'host:65536', 'host:1x', '[::1', '[]:1', '[::1]x'):
+        done = subprocess.run(['pinfs-rdma', 'get', '-q', '-s', SECRET, host, 'readable'], capture_output=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=WAIT)
+        assert done.returncode == 2 and b'is no HOST[:PORT]' in done.stderr, (host, done)
+    server.terminate()
+    assert server.wait(WAIT) == 0
+    world.pool.quiet()
+    world.pool.finish()
+
+
 def leases():
     """Longer than one lease; two peers at once; a fragmented file."""
     world = World('--max', '1M', data='96M', write=('file', 'other'))
