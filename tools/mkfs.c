@@ -6,6 +6,7 @@
 #include "daemon/size.h"
 #include "format/format.h"
 #include "fs/pins.h"
+#include "memory.h"
 #include "meta/meta.h"
 #include "pool.h"
 #include "region/region.h"
@@ -30,6 +31,7 @@ static const char help_text[] =
 	"\n"
 	"META becomes the meta part: a file to be made, or a devdax node, which is taken whole.\n"
 	"Each data part is a file made with that SIZE, or an existing devdax node or empty file, taken whole.\n"
+	"A devdax node needs another one, or a file, beside it; given one only, it says how to carve it.\n"
 	"Without --data one file is made beside META, META.data, of 1 GiB (less if there is not the room).\n"
 	"SIZE is a number of bytes, or with K, M, G, T behind it (powers of 1024).\n"
 	"\n"
@@ -137,10 +139,6 @@ static int plan_default_data(const struct mkfs *mkfs, struct pool_plan *plan, st
 	uint64_t room;
 	int error;
 
-	if (plan->meta.devdax) {
-		message_set(message, "%s: is a device: name a data part with --data", plan->meta.path);
-		return -EINVAL;
-	}
 	snprintf(path, sizeof(path), "%s.data", plan->meta.path);
 	error = pool_plan_file(path, DATA_DEFAULT, plan->force, file, message);
 	if (error != 0)
@@ -292,15 +290,46 @@ static int check_all_holders(const struct pool_plan *plan, struct message *messa
 	return error;
 }
 
+/* Of what is there already. A file that is made anew gets blocks that are not known yet. */
+static int check_media(const struct pool_plan *plan, struct message *message)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		if (plan->parts[i].exists)
+			memory_warn_part(plan->parts[i].path);
+	}
+	return plan->meta.exists && plan->meta.size == 0 ? memory_check_meta(plan->meta.path, message) : 0;
+}
+
+/* Before anything is read: how large it is does not matter then, nor what it holds. */
+static int check_one_device(const struct mkfs *mkfs, struct message *message)
+{
+	struct stat meta, part;
+	bool alone = mkfs->count == 0;
+	int error;
+
+	if (stat(mkfs->meta_path, &meta) != 0 || !S_ISCHR(meta.st_mode))
+		return 0;
+	for (size_t i = 0; i < mkfs->count && !alone; i++)
+		alone = stat(mkfs->data[i].path, &part) == 0 && S_ISCHR(part.st_mode) && part.st_rdev == meta.st_rdev;
+	if (!alone)
+		return 0;
+	error = memory_check_device(mkfs->meta_path, message);
+	return error != 0 ? error : memory_explain_one(mkfs->meta_path, message);
+}
+
 static int plan_pool(const struct mkfs *mkfs, struct pool_plan *plan, struct message *message)
 {
 	int error;
 
-	error = pool_plan_file(mkfs->meta_path, 0, plan->force, &plan->meta, message);
+	error = check_one_device(mkfs, message);
+	if (error == 0)
+		error = pool_plan_file(mkfs->meta_path, 0, plan->force, &plan->meta, message);
 	if (error == 0)
 		error = plan_data(mkfs, plan, message);
 	if (error == 0)
 		error = check_distinct(plan, message);
+	if (error == 0)
+		error = check_media(plan, message);
 	if (error == 0 && plan->force)
 		error = check_all_holders(plan, message);
 	if (error == 0)

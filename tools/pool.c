@@ -1,8 +1,12 @@
 #include "pool.h"
 
+#include "content.h"
+#include "memory.h"
+
 #include "base/arith.h"
 #include "base/holder.h"
 #include "daemon/mounts.h"
+#include "device/device.h"
 #include "meta/meta.h"
 #include "region/region.h"
 
@@ -22,7 +26,6 @@
 #include <uuid/uuid.h>
 
 #define ROOT_MODE 0755
-#define SCAN_BYTES (1u << 20)
 
 static int system_failure(const char *path, int error, struct message *message)
 {
@@ -100,65 +103,9 @@ static int check_free(const char *path, struct message *message)
 	return error;
 }
 
-/* True if all of `length` bytes at `buffer` are 0. */
-static bool is_zero(const char *buffer, size_t length)
-{
-	return length == 0 || (buffer[0] == 0 && memcmp(buffer, buffer + 1, length - 1) == 0);
-}
-
-/* Reads what is no hole in an open file, up to a byte that is not 0. */
-static int scan_zero(int fd, bool *ret_zero)
-{
-	char *buffer = malloc(SCAN_BYTES);
-	bool zero = true;
-	off_t offset = 0;
-	int error = 0;
-
-	if (buffer == NULL)
-		return -ENOMEM;
-	while (zero) {
-		off_t data = lseek(fd, offset, SEEK_DATA);
-		ssize_t got;
-
-		if (data < 0 && errno == ENXIO)
-			break;
-		/* Where holes are not known, all is read. */
-		if (data >= 0)
-			offset = data;
-		got = pread(fd, buffer, SCAN_BYTES, offset);
-		if (got <= 0) {
-			error = got < 0 ? -errno : 0;
-			break;
-		}
-		zero = is_zero(buffer, (size_t)got);
-		offset += got;
-	}
-	free(buffer);
-	if (error == 0)
-		*ret_zero = zero;
-	return error;
-}
-
-/*
- * The probe looks at a file's ends only, and there are file systems, discs and archives that leave those zero: a file
- * is blank if all of it is.
- */
-static int check_blank(struct pool_file *file, struct message *message)
-{
-	int fd, error;
-
-	if (!file->blank || file->devdax)
-		return 0;
-	fd = open(file->path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return system_failure(file->path, -errno, message);
-	error = scan_zero(fd, &file->blank);
-	close(fd);
-	return error != 0 ? system_failure(file->path, error, message) : 0;
-}
-
 static int check_existing(struct pool_file *file, const struct region_probe *probe, bool force, struct message *message)
 {
+	struct content_name name;
 	unsigned attempt = 0;
 	int error;
 
@@ -171,15 +118,17 @@ static int check_existing(struct pool_file *file, const struct region_probe *pro
 		message_set(message, "%s: a device is taken whole: leave out its size", file->path);
 		return -EINVAL;
 	}
-	error = force ? 0 : check_blank(file, message);
-	if (error != 0)
+	error = device_check_users(file->path, message);
+	if (error != 0 || force)
 		return error;
-	if (!file->blank && !force) {
-		message_set(message, "%s: holds %s: --force overwrites it", file->path,
-			    probe->has_header ? "a part of a pinfs pool" : "data, maybe a pool");
-		return -EEXIST;
-	}
-	return 0;
+	/* The probe looks at the ends only, and there are file systems, discs and archives that leave those zero. */
+	if (file->blank)
+		error = content_is_blank(file->path, file->devdax, &file->blank, message);
+	if (error != 0 || file->blank)
+		return error;
+	message_set(message, "%s: holds %s: --force overwrites it", file->path,
+		    probe->has_header ? "a part of a pinfs pool" : content_name(file->path, file->devdax, &name));
+	return -EEXIST;
 }
 
 int pool_plan_file(const char *path, uint64_t size, bool force, struct pool_file *ret_file, struct message *message)
@@ -192,7 +141,11 @@ int pool_plan_file(const char *path, uint64_t size, bool force, struct pool_file
 	error = resolve(path, ret_file->path, message);
 	if (error != 0)
 		return error;
-	if (stat(ret_file->path, &attr) == 0 && !S_ISREG(attr.st_mode) && !S_ISCHR(attr.st_mode)) {
+	if (stat(ret_file->path, &attr) == 0 && (S_ISBLK(attr.st_mode) || S_ISCHR(attr.st_mode))) {
+		error = memory_check_device(ret_file->path, message);
+		if (error != 0)
+			return error;
+	} else if (stat(ret_file->path, &attr) == 0 && !S_ISREG(attr.st_mode)) {
 		message_set(message, "%s: is neither a file nor a devdax node", ret_file->path);
 		return -EINVAL;
 	}
@@ -404,7 +357,9 @@ static int finish(struct pool_plan *plan, struct meta *meta, struct message *mes
 	struct stat attr;
 	int error;
 
-	error = sync_directory(plan->meta.path, message);
+	error = plan->meta.size != 0 ? memory_check_meta(plan->meta.path, message) : 0;
+	if (error == 0)
+		error = sync_directory(plan->meta.path, message);
 	for (size_t i = 0; error == 0 && i < plan->count; i++)
 		error = sync_directory(plan->parts[i].path, message);
 	if (error == 0)

@@ -15,7 +15,8 @@ static const char help_text[] =
 	"\n"
 	"Usage: pinfs stat [--json] MOUNTPOINT\n"
 	"\n"
-	"Prints space, inodes, parts, and for each operation how many there were and how long they took\n"
+	"Prints space, inodes, parts and what they lie on, and for each operation how many there were and how long "
+	"they took\n"
 	"(p50, p99: half, 99 % of them took no longer; powers of two).\n"
 	"\n"
 	"Options:\n"
@@ -83,6 +84,32 @@ static void print_operations(const json_t *operations)
 	}
 }
 
+/* What matters of persistent memory; of an ordinary disk nothing does. */
+static void print_device(const json_t *object)
+{
+	const json_t *device = json_object_get(object, "device");
+	const char *domain = json_string_value(json_object_get(device, "persistence_domain"));
+	const char *kind = tool_json_string(device, "kind");
+	struct tool_size_text alignment;
+
+	if (strcmp(kind, "devdax") != 0 && strcmp(kind, "pmem") != 0)
+		return;
+	printf("%-10s %-10s %s on %s", "", "", kind, tool_json_string(device, "name"));
+	if (json_object_get(device, "namespace") != NULL)
+		printf(", %s, %s", tool_json_string(device, "namespace"), tool_json_string(device, "region"));
+	if (tool_json_number(device, "alignment_bytes") != 0)
+		printf(", aligned to %s", tool_size_text(tool_json_number(device, "alignment_bytes"), &alignment));
+	if (json_object_get(device, "numa_node") != NULL)
+		printf(", NUMA node %" PRIu64, tool_json_number(device, "numa_node"));
+	if (domain != NULL && strcmp(domain, "memory_controller") == 0)
+		printf(", persistent from the memory controller on");
+	else if (domain != NULL && strcmp(domain, "cpu_cache") == 0)
+		printf(", persistent from the CPU cache on");
+	else if (domain != NULL)
+		printf(", persistence domain: %s", domain);
+	printf("\n");
+}
+
 static void print_parts(const json_t *status)
 {
 	const json_t *parts = json_object_get(status, "parts");
@@ -96,6 +123,7 @@ static void print_parts(const json_t *status)
 		printf("part %-5" PRIu64 " %-10s %s (%s)\n", tool_json_number(part, "number"),
 		       tool_size_text(tool_json_number(part, "bytes"), &size), tool_json_string(part, "path"),
 		       tool_json_string(part, "durability"));
+		print_device(part);
 	}
 }
 
@@ -121,6 +149,7 @@ static void print_space(const json_t *status)
 	       tool_json_number(inodes, "cached"));
 	printf("%-10s %-10s %s (%s)\n", "meta part", "", tool_json_string(meta, "path"),
 	       tool_json_string(meta, "durability"));
+	print_device(meta);
 }
 
 /* Only what there is to tell. */

@@ -1,6 +1,7 @@
 #include "daemon/daemon.h"
 
 #include "ctl/ctl.h"
+#include "daemon/media.h"
 #include "daemon/mounts.h"
 #include "daemon/signals.h"
 #include "fs/pins.h"
@@ -258,6 +259,7 @@ static int serve(struct instance *instance, int *pipe_fd, struct message *messag
 	if (error != 0)
 		goto system_error;
 	set_policy(instance);
+	daemon_report_media(instance->fs);
 	error = open_front(instance, message);
 	if (error != 0)
 		goto out;

@@ -1,4 +1,5 @@
 /* The numbers of a mount as JSON: `pinfs stat`, and the virtual xattr that it reads. Sizes in bytes, times in ns. */
+#include "device/device.h"
 #include "front/request.h"
 
 #include <errno.h>
@@ -92,7 +93,31 @@ static int put_operations(json_t *status, struct front *front)
 	return error;
 }
 
-static int put_parts(json_t *status, struct fs *fs, uint64_t block_size)
+/* What is known of the device below a path; nothing of one that is no device's, as on tmpfs. */
+static int put_device(json_t *object, struct devices *devices, const char *path)
+{
+	struct device_facts facts;
+	json_t *device;
+	int error = 0;
+
+	if (device_learn(devices, path, &facts) != 0 || facts.kind == DEVICE_NONE)
+		return 0;
+	device = json_object();
+	error |= put_string(device, "name", facts.name);
+	error |= put_string(device, "kind", device_kind_name(facts.kind));
+	if (facts.alignment != 0)
+		error |= put_number(device, "alignment_bytes", facts.alignment);
+	if (facts.numa_node >= 0)
+		error |= put_number(device, "numa_node", (uint64_t)facts.numa_node);
+	if (facts.namespace_name[0] != '\0') {
+		error |= put_string(device, "namespace", facts.namespace_name);
+		error |= put_string(device, "region", facts.region);
+		error |= put_string(device, "persistence_domain", device_domain_name(facts.domain));
+	}
+	return error | put(object, "device", device);
+}
+
+static int put_parts(json_t *status, struct fs *fs, struct devices *devices, uint64_t block_size)
 {
 	const char *path, *durability;
 	json_t *array = json_array();
@@ -106,6 +131,7 @@ static int put_parts(json_t *status, struct fs *fs, uint64_t block_size)
 		error |= put_string(part, "path", path);
 		error |= put_string(part, "durability", durability);
 		error |= put_number(part, "bytes", blocks * block_size);
+		error |= put_device(part, devices, path);
 		error |= json_array_append_new(array, part) == 0 ? 0 : -ENOMEM;
 	}
 	error |= put(status, "parts", array);
@@ -129,7 +155,7 @@ static int put_features(json_t *status, const char *names)
 	return error;
 }
 
-static int put_space(json_t *status, const struct fs_stats *stats)
+static int put_space(json_t *status, struct devices *devices, const struct fs_stats *stats)
 {
 	json_t *space = json_object();
 	json_t *inodes = json_object();
@@ -154,6 +180,7 @@ static int put_space(json_t *status, const struct fs_stats *stats)
 	error |= put_string(meta, "durability", stats->meta_durability);
 	error |= put_number(meta, "total_bytes", stats->meta_pages_total * stats->block_size);
 	error |= put_number(meta, "free_bytes", stats->meta_pages_free * stats->block_size);
+	error |= put_device(meta, devices, stats->meta_path);
 	error |= put(status, "meta", meta);
 	return error;
 }
@@ -207,25 +234,27 @@ static int make_text(struct front *front, bool parts, char **ret_text)
 {
 	json_t *status = json_object();
 	struct fs_stats *stats = malloc(sizeof(*stats));
+	struct devices *devices = NULL;
 	int error = -ENOMEM;
 	char *text;
 
-	if (status == NULL || stats == NULL)
+	if (status == NULL || stats == NULL || devices_open(&devices) != 0)
 		goto out;
 	fs_get_stats(front->fs, stats);
 	error = put_daemon(status, front);
 	error |= put_features(status, stats->features);
-	error |= put_space(status, stats);
+	error |= put_space(status, devices, stats);
 	error |= put_pins(status, front->fs, stats->block_size);
 	error |= put_number(status, "part_count", stats->parts);
 	if (parts)
-		error |= put_parts(status, front->fs, stats->block_size);
+		error |= put_parts(status, front->fs, devices, stats->block_size);
 	error |= put_operations(status, front);
 	text = error == 0 ? json_dumps(status, JSON_COMPACT) : NULL;
 	error = text == NULL ? -ENOMEM : 0;
 	if (error == 0)
 		*ret_text = text;
 out:
+	devices_close(devices);
 	free(stats);
 	json_decref(status);
 	return error;

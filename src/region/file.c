@@ -144,7 +144,14 @@ int region_file_open(const char *path, int flags, struct region_file *ret_file, 
 	file.fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 	if (file.fd < 0) {
 		err = -errno;
-		if (err != -ENOENT)
+		/* A devdax node stays when another driver takes the device. */
+		if (err == -ENXIO)
+			message_set(
+				message,
+				"data part %s: the kernel's devdax driver does not have it: it is disabled, or memory "
+				"of the kernel: see `daxctl list`, and daxctl reconfigure-device --mode=devdax",
+				path);
+		else if (err != -ENOENT)
 			message_set(message, "data part %s: open: %s", path, strerror(-err));
 		return err;
 	}

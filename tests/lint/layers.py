@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 
-LAYERS = [['base'], ['format', 'wire'], ['region', 'alloc', 'pin', 'meta'], ['fs', 'check', 'rescue'],
+LAYERS = [['base'], ['format', 'wire', 'device'], ['region', 'alloc', 'pin', 'meta'], ['fs', 'check', 'rescue'],
           ['front', 'ctl', 'repair', 'daemon']]
 # daemon joins front and ctl: they do not know it.
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders} | {'daemon': len(LAYERS)}

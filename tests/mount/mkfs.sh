@@ -87,4 +87,66 @@ case_at_once() {
 	done
 }
 
+# What it holds is named where somebody knows it.
+case_signatures() {
+	mkdir "$NEW"
+	need mkfs.ext4 mkfs.xfs sfdisk
+	local each
+	for each in ext4 xfs; do
+		truncate -s 320M "$NEW/image"
+		case $each in
+		ext4) mkfs.ext4 -q "$NEW/image" ;;
+		xfs) mkfs.xfs -q "$NEW/image" ;;
+		esac
+		expect_fail 1 "$NEW/image" "$each.*--force" -- pinfs mkfs --data "$NEW/image" "$NEW/meta"
+		only image
+		rm "$NEW/image"
+	done
+	truncate -s 64M "$NEW/image"
+	printf 'label: dos\nstart=2048\n' | sfdisk -q "$NEW/image"
+	expect_fail 1 "$NEW/image" 'partition table.*--force' -- pinfs mkfs --data "$NEW/image" "$NEW/meta"
+	only image
+	rm "$NEW/image"
+	pinfs mkfs --quiet --meta-size 16M --data "$NEW/data:16M" "$NEW/image"
+	expect_fail 1 "$NEW/image" 'a PMDK pool.*--force' -- pinfs mkfs --data "$NEW/more:16M" "$NEW/image"
+	expect_fail 1 "$NEW/data" 'a part of a pinfs pool.*--force' -- pinfs mkfs --data "$NEW/data" "$NEW/other"
+	only data image
+	pinfs fsck "$NEW/image"
+}
+
+# A file that somebody has mapped, and who takes no lock, as a virtual machine does: not even --force.
+case_mapped() {
+	mkdir "$NEW"
+	truncate -s 64M "$NEW/data"
+	coproc mapper { "$PYTHON" -c 'import mmap, sys
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+    print(flush=True)
+    sys.stdin.readline()' "$NEW/data"; }
+	read -r <&"${mapper[0]}"
+	local pid=$mapper_PID
+	expect_fail 1 "$NEW/data" "process $pid .*mapped" -- pinfs mkfs --force --data "$NEW/data" "$NEW/meta"
+	only data
+	echo >&"${mapper[1]}"
+	wait_exit "$pid"
+	pinfs mkfs --data "$NEW/data" "$NEW/meta"
+}
+
+# The file of a loop device; the loop device; and where the file system in it is mounted.
+case_loop() {
+	local disk
+	mkdir "$NEW" "$MNT"
+	truncate -s 64M "$NEW/image"
+	disk=$(losetup --show -f "$NEW/image") || skip "no loop devices"
+	# shellcheck disable=SC2064 # now
+	trap "losetup -d $disk" EXIT
+	expect_fail 1 "$NEW/image" "is $disk.*losetup -d" -- pinfs mkfs --force --data "$NEW/image" "$NEW/meta"
+	expect_fail 1 "$disk" "is a disk" -- pinfs mkfs --force --data "$disk" "$NEW/meta"
+	need mkfs.ext4
+	mkfs.ext4 -q "$disk"
+	mount "$disk" "$MNT"
+	expect_fail 1 "$disk" "mounted on $MNT: name a file there" -- pinfs mkfs --force "$disk"
+	umount "$MNT"
+	only image
+}
+
 run_case "$@"

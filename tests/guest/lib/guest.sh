@@ -36,7 +36,7 @@ machine() {
 	} | tr ' ' '\n')
 	exec timeout --foreground -k 5 "$GUEST_SECONDS" qemu-system-x86_64 -accel "${GUEST_ACCEL:-tcg,thread=multi}" \
 		-machine "q35,nvdimm=on,usb=off,vmport=off,smbus=off,nvdimm-persistence=${GUEST_PERSISTENCE:-mem-ctrl}" \
-		-cpu max -smp 2 -m 2G,slots=4,maxmem=8G "${arguments[@]}" \
+		-cpu "${GUEST_CPU:-max}" -smp 2 -m 2G,slots=4,maxmem=8G "${arguments[@]}" \
 		-nodefaults -no-user-config -display none -no-reboot -monitor none -nic none -serial "file:$MT_CASE/console" \
 		-kernel "$GUEST_WORK/vmlinux" -initrd "$GUEST_WORK/initramfs.cpio" \
 		-append "console=ttyS0 quiet panic=-1 nokaslr mitigations=off tsc=reliable
