@@ -58,8 +58,8 @@ static void on_nvdimm(const struct device_facts *facts, const char *path, struct
 	add(words, "  ndctl destroy-namespace --force %s\n", facts->namespace_name);
 	add(words, "  ndctl create-namespace --region=%s --mode=devdax --size=%" PRIu64 "M\n", facts->region, size);
 	add(words, "  ndctl create-namespace --region=%s --mode=devdax\n", facts->region);
-	add(words,
-	    "  pinfs mkfs --data /dev/daxX.Y /dev/daxV.W      # V.W: the chardev of the first, X.Y of the second\n");
+	add(words, "  pinfs mkfs --force --data /dev/daxX.Y /dev/daxV.W      # V.W: the chardev of the first, X.Y of "
+		   "the second\n");
 }
 
 /* Soft-reserved memory, CXL: the dax driver divides it by itself. */
@@ -72,7 +72,7 @@ static void on_dax_region(const struct device_facts *facts, const char *path, st
 	add(words, "  daxctl disable-device %s\n", facts->name);
 	add(words, "  daxctl reconfigure-device --size=%" PRIu64 "M %s\n", (facts->bytes >> 20) - size, facts->name);
 	add(words, "  daxctl create-device --region=%d --size=%" PRIu64 "M\n", facts->dax_region, size);
-	add(words, "  pinfs mkfs --data %s /dev/daxX.Y      # X.Y: the chardev that it names\n", path);
+	add(words, "  pinfs mkfs --force --data %s /dev/daxX.Y      # X.Y: the chardev that it names\n", path);
 }
 
 void device_carve(const struct device_facts *facts, const char *path, struct message *message)

@@ -90,7 +90,7 @@ case_at_once() {
 # What it holds is named where somebody knows it.
 case_signatures() {
 	mkdir "$NEW"
-	need mkfs.ext4 mkfs.xfs sfdisk
+	need mkfs.ext4 mkfs.xfs
 	local each
 	for each in ext4 xfs; do
 		truncate -s 320M "$NEW/image"
@@ -103,7 +103,9 @@ case_signatures() {
 		rm "$NEW/image"
 	done
 	truncate -s 64M "$NEW/image"
-	printf 'label: dos\nstart=2048\n' | sfdisk -q "$NEW/image"
+	# One partition, Linux, from sector 2048 on.
+	printf '\0\40\41\0\203\50\40\10\0\10\0\0\0\370\1\0' | dd of="$NEW/image" bs=1 seek=446 conv=notrunc status=none
+	printf '\125\252' | dd of="$NEW/image" bs=1 seek=510 conv=notrunc status=none
 	expect_fail 1 "$NEW/image" 'partition table.*--force' -- pinfs mkfs --data "$NEW/image" "$NEW/meta"
 	only image
 	rm "$NEW/image"
@@ -118,11 +120,12 @@ case_signatures() {
 case_mapped() {
 	mkdir "$NEW"
 	truncate -s 64M "$NEW/data"
-	coproc mapper { "$PYTHON" -c 'import mmap, sys
+	coproc mapper { exec "$PYTHON" -c 'import mmap, sys
 with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
     print(flush=True)
     sys.stdin.readline()' "$NEW/data"; }
 	read -r <&"${mapper[0]}"
+	# shellcheck disable=SC2154 # by coproc
 	local pid=$mapper_PID
 	expect_fail 1 "$NEW/data" "process $pid .*mapped" -- pinfs mkfs --force --data "$NEW/data" "$NEW/meta"
 	only data

@@ -60,3 +60,34 @@ fsdax() { # TYPE
 	[[ $1 != xfs ]] || options=dax=always
 	mount -t "$1" -o "$options" "$PMEM" $FSDAX
 }
+
+# The command fails, with status 1, and says all of that.
+refused() { # PATTERN... -- COMMAND...
+	local status=0 pattern patterns=()
+	while [[ $1 != -- ]]; do
+		patterns+=("$1")
+		shift
+	done
+	shift
+	"$@" >/run/said 2>&1 || status=$?
+	cat /run/said
+	((status == 1)) || fail "exit status $status, not 1: $*"
+	for pattern in "${patterns[@]}"; do
+		grep -Eq -e "$pattern" /run/said || fail "the message lacks '$pattern': $*"
+	done
+}
+
+# Software RDMA (RoCE) on an interface of its own: $RDMA_DEVICE, $RDMA_ADDRESS. libibverbs and its providers are the host's.
+software_rdma() {
+	local module
+	for module in ib_uverbs rdma_ucm rdma_rxe dummy; do
+		modprobe --ignore-install "$module"
+	done
+	RDMA_ADDRESS=10.9.0.1 RDMA_DEVICE=rxe0
+	ip link add rdma0 address 02:00:00:00:00:01 type dummy
+	ip addr add $RDMA_ADDRESS/24 dev rdma0
+	ip link set rdma0 mtu 4200 up
+	rdma link add $RDMA_DEVICE type rxe netdev rdma0
+	grep -q ACTIVE /sys/class/infiniband/$RDMA_DEVICE/ports/1/state || fail "$RDMA_DEVICE is not active"
+	[[ -c /dev/infiniband/uverbs0 ]] || fail "no /dev/infiniband/uverbs0"
+}

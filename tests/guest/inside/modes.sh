@@ -4,17 +4,16 @@
 
 # What must be there again after it was unmounted.
 fill() {
-	cp -a "$MT_ROOT/src" /run/m/
-	setfattr -n user.kind -v "$1" /run/m/src
+	cp -a "$MT_ROOT/src/region" /run/m/
+	setfattr -n user.kind -v "$1" /run/m/region
 }
 
 compare() {
-	diff -r "$MT_ROOT/src" /run/m/src
-	[[ $(getfattr --only-values -n user.kind /run/m/src) == "$1" ]]
+	diff -r "$MT_ROOT/src/region" /run/m/region
+	[[ $(getfattr --only-values -n user.kind /run/m/region) == "$1" ]]
 }
 
 stat_has() { # TEXT
-	"$PINFS" stat --json /run/m | tee /tmp/stat
 	grep -q "$1" /tmp/stat || fail "pinfs stat does not say $1"
 }
 
@@ -51,7 +50,10 @@ try() { # NAME META DATA
 	mkdir -p /run/m
 	"$PINFS" mkfs --force --data "$3" "$2"
 	"$PINFS" mount "$2" /run/m
+	"$PINFS" stat --json /run/m >/tmp/stat
+	"$PINFS" stat /run/m
 	stat_has "\"durability\": \"$DURABILITY\""
+	stat_has "\"persistence_domain\": \"$DOMAIN\""
 	fill "$1"
 	umount /run/m
 	fsck_is 0 "$2"
@@ -63,7 +65,8 @@ try() { # NAME META DATA
 	fsck_is 0 "$2"
 }
 
-DURABILITY=$1
+DURABILITY=$1 DOMAIN=memory_controller
+[[ $1 != eADR ]] || DOMAIN=cpu_cache
 persistent_memory
 fsdax ext4
 try devdax "$FSDAX/meta" "$DAX"
@@ -71,3 +74,20 @@ rm "$FSDAX/meta"
 try fsdax "$FSDAX/meta" "$FSDAX/data:128M"
 rm "$FSDAX/meta" "$FSDAX/data"
 try metadax "$DAX" "$FSDAX/data:128M"
+umount $FSDAX
+
+# Without dax it is the page cache: that is said, and msync does it.
+[[ $DURABILITY != eADR ]] || exit 0
+rm -f /tmp/warning
+mount -t ext4 -o dax=never "$PMEM" $FSDAX
+"$PINFS" mkfs --force --meta-size 16M --data "$FSDAX/data:32M" "$FSDAX/meta" 2>/tmp/warning
+grep 'waits for msync' /tmp/warning
+"$PINFS" mount "$FSDAX/meta" /run/m 2>/tmp/warning
+grep 'not on persistent memory: each change waits for msync' /tmp/warning
+"$PINFS" stat --json /run/m >/tmp/stat
+stat_has '"durability": "msync"'
+grep -q '"durability": "cpu-flush"' /tmp/stat && fail "no msync, without dax"
+fill msync
+compare msync
+umount /run/m
+"$PINFS" fsck "$FSDAX/meta"

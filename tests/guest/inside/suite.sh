@@ -8,6 +8,10 @@ shift
 persistent_memory
 case $mode in
 devdax)
+	# About as large as the tests would make it: some fill it.
+	ndctl destroy-namespace --force all -r "$(region_of 2)"
+	ndctl create-namespace --mode=devdax --region="$(region_of 2)" --size=288M
+	DAX=/dev/$(ndctl list -N -m devdax | sed -n 's/.*"chardev":"\([^"]*\)".*/\1/p' | head -n 1)
 	fsdax ext4
 	export MT_DATA=$DAX
 	;;

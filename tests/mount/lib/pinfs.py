@@ -92,11 +92,25 @@ class Session:
         check(self.lib.pinfs_extents(handle, ctypes.byref(extents), ctypes.byref(count)), 'extents')
         return [(e.addr, e.offset, e.length, e.part, e.part_offset) for e in extents[:count.value]]
 
+    def pieces(self, handle, offset, length):
+        """(address, length) of a range of a pin: one, or those of its extents if it has no address of its own."""
+        address = self.address(handle)
+        if address is not None:
+            return [(address + offset, length)]
+        pieces = []
+        for start, at, size, _, _ in self.extents(handle):
+            first, last = max(at, offset), min(at + size, offset + length)
+            if first < last:
+                pieces.append((start + first - at, last - first))
+        return pieces
+
     def store(self, handle, offset, data):
-        ctypes.memmove(self.address(handle) + offset, data, len(data))
+        for address, length in self.pieces(handle, offset, len(data)):
+            ctypes.memmove(address, data[:length], length)
+            data = data[length:]
 
     def load(self, handle, offset, length):
-        return ctypes.string_at(self.address(handle) + offset, length)
+        return b''.join(ctypes.string_at(*piece) for piece in self.pieces(handle, offset, length))
 
     def persist(self, handle, offset=0, length=0):
         check(self.lib.pinfs_persist(handle, offset, length), 'persist')

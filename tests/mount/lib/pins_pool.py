@@ -14,7 +14,9 @@ import pinfs
 from pinfs import BLOCK, WAIT
 
 CASE = os.environ['MT_CASE']
-META, DATA, MNT = CASE + '/pool/meta', CASE + '/pool/data', CASE + '/mnt'
+META, MNT = CASE + '/pool/meta', CASE + '/mnt'
+DEVICE = os.environ.get('MT_DATA')  # a devdax node: it has its size, and is used again
+DATA = DEVICE or CASE + '/pool/data'
 LATENCY = 0.1  # seconds from the end of a pin to the end of the wait for it
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -29,7 +31,8 @@ class Pool:
         os.makedirs(CASE + '/pool')
         os.makedirs(MNT)
         self.options = options
-        run('pinfs', 'mkfs', '--meta-size', meta, '--data', f'{DATA}:{data}', META)
+        part = ['--force', '--data', DATA] if DEVICE else ['--data', f'{DATA}:{data}']
+        run('pinfs', 'mkfs', '--meta-size', meta, *part, META)
         self.mount()
 
     def mount(self, options=None):
