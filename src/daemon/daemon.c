@@ -57,7 +57,9 @@ static int open_pool(struct instance *instance, struct message *message)
 		message_set(message, "%s", "");
 		error = fs_open(&fs_options, &instance->fs, message);
 	} while (error == -EBUSY && daemon_wait_busy(instance->meta_path, &attempt));
-	if (error != 0 && message->text[0] == '\0')
+	if (error == 0)
+		daemon_report_media(instance->fs);
+	else if (message->text[0] == '\0')
 		message_set(message, "%s: %s", instance->meta_path, strerror(-error));
 	return error;
 }
@@ -259,7 +261,6 @@ static int serve(struct instance *instance, int *pipe_fd, struct message *messag
 	if (error != 0)
 		goto system_error;
 	set_policy(instance);
-	daemon_report_media(instance->fs);
 	error = open_front(instance, message);
 	if (error != 0)
 		goto out;

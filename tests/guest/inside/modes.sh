@@ -37,8 +37,8 @@ mend() { # NAME META PART
 	wipe_header "$3"
 	fsck_is 4 "$2"
 	"$PINFS" fsck --rescue --data "$3" "$2" "$FSDAX/out"
-	diff -r "$MT_ROOT/src" "$FSDAX/out/src"
-	[[ $(getfattr --only-values -n user.kind "$FSDAX/out/src") == "$1" ]]
+	diff -r "$MT_ROOT/src/region" "$FSDAX/out/region"
+	[[ $(getfattr --only-values -n user.kind "$FSDAX/out/region") == "$1" ]]
 	rm -r "$FSDAX/out"
 	# Of a device there is no private copy to try it on.
 	fsck_is "$([[ -c $2 ]] && echo 8 || echo 4)" --repair -n "$2"
