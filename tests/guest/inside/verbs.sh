@@ -2,7 +2,6 @@
 # pinfs-rdma over verbs, by software RDMA, into a file on devdax.
 set -- devdax
 . "$(dirname "${BASH_SOURCE[0]}")/pool.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/software_rdma.sh"
 
 install -t /run/bin /run/host/pinfs-rdma*
 PATH=/run/bin:$PATH
