@@ -78,7 +78,7 @@ struct fs_pinning {
 	atomic_bool ticking; /* the watcher looks at the clock */
 	atomic_bool draining;
 	atomic_uint_fast64_t next_pin; /* id */
-	atomic_uint_fast64_t last_freed; /* when blocks last came out of limbo */
+	atomic_uint_fast64_t last_reaped; /* when blocks last came out of limbo, or a record of a pin went */
 	struct lock_mutex reap; /* LOCK_REAP: who has it is the reaper */
 	struct lock_mutex visiting; /* LOCK_SESSION: holds up the end of a struct pin_holder */
 	struct lock_mutex lock; /* LOCK_LEAF; protects what follows */

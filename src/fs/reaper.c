@@ -78,6 +78,7 @@ static void reap_known_pin(struct fs *fs, struct fs_holder *holder, struct pin *
 		pin_keep(pin);
 		return;
 	}
+	atomic_store(&fs->pinning->last_reaped, fs_monotonic());
 	/* The lock: whoever has found it by its id may still be looking at it. */
 	lock_mutex_take(&holder->lock);
 	pin_reaped(pin);
@@ -220,7 +221,7 @@ static void reap_run(struct fs *fs, uint64_t phys, uint64_t length)
 			  strerror(-error));
 		(void)fs_failed(fs, error, "taking blocks out", FMT_INO_LIMBO);
 	}
-	atomic_store(&fs->pinning->last_freed, fs_monotonic());
+	atomic_store(&fs->pinning->last_reaped, fs_monotonic());
 }
 
 /* ---- The queue ---- */
@@ -279,8 +280,8 @@ bool fs_reaper_flush(struct fs *fs)
 		lock_mutex_drop(&fs->pinning->reap);
 		reaped |= more;
 	} while (more);
-	/* Or the thread did, between the caller's look at free space and now. */
-	return reaped || fs_monotonic() - atomic_load(&fs->pinning->last_freed) < RECENTLY;
+	/* Or the thread did, between the caller's look at what is free and now. */
+	return reaped || fs_monotonic() - atomic_load(&fs->pinning->last_reaped) < RECENTLY;
 }
 
 /* False: the reaper is to end, and nothing is left. */

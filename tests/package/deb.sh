@@ -70,7 +70,7 @@ case_install() {
 	mount --rbind /dev "$system/dev"
 	mount --make-rslave "$system/dev"
 	mount --make-rslave "$system/sys"
-	cp "$PACKAGE_ROOT/tests/package/inside.sh" "$system/inside.sh"
+	cp "$PACKAGE_ROOT/tests/package/lib/inside.sh" "$system/inside.sh"
 	env -i MT_CASE="$MT_CASE" PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PMEM_IS_PMEM_FORCE=1 chroot "$system" bash /inside.sh
 }
 
