@@ -165,6 +165,18 @@ bool tool_show_options(const char *command, const char *help, int argc, char **a
 	return true;
 }
 
+void tool_report_mount(const char *path, int error)
+{
+	if (error == -ENODEV)
+		log_error("%s: is not on a pinfs mount", path);
+	else if (error == -ENOTCONN)
+		log_error("%s: the daemon is gone: run 'umount %s'", path, path);
+	else if (error == -EACCES)
+		log_error("%s: you may not ask there: see the mount option pin_access", path);
+	else
+		log_error("%s: %s", path, strerror(-error));
+}
+
 int tool_end_output(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout) && close(STDOUT_FILENO) == 0)

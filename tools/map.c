@@ -119,18 +119,12 @@ static int take_cells(void *arg, const struct wire_pool_map *answer)
 
 static void report(const char *path, int error)
 {
-	if (error == -ENODEV)
-		log_error("%s: is not on a pinfs mount", path);
-	else if (error == -ENOTCONN)
-		log_error("%s: the daemon is gone: run 'umount %s'", path, path);
-	else if (error == -EACCES)
-		log_error("%s: you may not ask there: see the mount option pin_access", path);
-	else if (error == -EOPNOTSUPP)
+	if (error == -EOPNOTSUPP)
 		log_error("%s: its daemon is older than 'pinfs map': mount it again", path);
 	else if (error == -EINVAL)
 		log_error("%s: is neither a regular file nor the top of its pinfs mount", path);
 	else
-		log_error("%s: %s", path, strerror(-error));
+		tool_report_mount(path, error);
 }
 
 static int ask(struct map *map, const struct map_command *command, const char *directory, int fd)

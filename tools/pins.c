@@ -112,18 +112,6 @@ static int add_entry(void *arg, const struct wire_listed *fields)
 
 /* ---- Asking ---- */
 
-static void report(const char *path, int error)
-{
-	if (error == -ENODEV)
-		log_error("%s: is not on a pinfs mount", path);
-	else if (error == -ENOTCONN)
-		log_error("%s: the daemon is gone: run 'umount %s'", path, path);
-	else if (error == -EACCES)
-		log_error("%s: you may not ask there: see the mount option pin_access", path);
-	else
-		log_error("%s: %s", path, strerror(-error));
-}
-
 /* `fd`: of one file, or -1. */
 static int ask(struct listing *listing, const char *directory, int fd)
 {
@@ -138,7 +126,7 @@ static int ask(struct listing *listing, const char *directory, int fd)
 		pinfs_disconnect(fs);
 	}
 	if (error != 0) {
-		report(directory, error);
+		tool_report_mount(directory, error);
 		listing->failed = true;
 	}
 	return error;
@@ -151,12 +139,12 @@ static int ask_path(struct listing *listing, const char *path)
 	int error, fd;
 
 	if (realpath(path, absolute) == NULL) {
-		report(path, -errno);
+		tool_report_mount(path, -errno);
 		return -errno;
 	}
 	error = daemon_mount_of(absolute, directory);
 	if (error != 0) {
-		report(path, error == -ENOENT ? -ENODEV : error);
+		tool_report_mount(path, error == -ENOENT ? -ENODEV : error);
 		return error;
 	}
 	if (strcmp(absolute, directory) == 0)
@@ -164,7 +152,7 @@ static int ask_path(struct listing *listing, const char *path)
 	fd = open(absolute, O_PATH | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &attr) != 0) {
 		error = -errno;
-		report(path, error);
+		tool_report_mount(path, error);
 	} else if (!S_ISREG(attr.st_mode)) {
 		error = -EINVAL;
 		log_error("%s: is neither a regular file nor the top of its pinfs mount: use %s", path, directory);
@@ -209,7 +197,7 @@ static int ask_all(struct listing *listing)
 
 	error = find_mounts(&found);
 	if (error != 0)
-		report(MOUNT_TABLE, error);
+		tool_report_mount(MOUNT_TABLE, error);
 	for (size_t i = 0; error == 0 && i < found.mount_count; i++)
 		(void)ask(listing, found.mounts[i], -1);
 	listing_free(&found);

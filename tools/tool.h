@@ -34,6 +34,9 @@ int tool_bad_option(const char *command, int code, char *const *argv);
  */
 bool tool_show_options(const char *command, const char *help, int argc, char **argv, bool *ret_json, int *ret_status);
 
+/* Says why the daemon of the mount that `path` is on could not be asked. */
+void tool_report_mount(const char *path, int error);
+
 /* Prints to standard output and ends it: the exit status. */
 int tool_print(const char *text);
 int tool_print_version(void);
