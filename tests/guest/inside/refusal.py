@@ -3,11 +3,11 @@ refusal.py FSDAX MOUNTPOINT
 """
 import ctypes
 import errno
+import json
 import mmap
 import os
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.environ['MT_ROOT'], 'tests/mount/lib'))
 import pinfs  # noqa: E402
@@ -54,7 +54,8 @@ def main():
     truncate = subprocess.Popen(['truncate', '-s', '0', path])
     event = session.event()
     assert event is not None and event[0] == pinfs.RECALL, event
-    time.sleep(1)  # nothing may happen in it
+    waiting = json.loads(os.getxattr(sys.argv[2], 'pinfs.stat'))['pins']['waiting_breaks']
+    assert waiting == 1, waiting
     assert truncate.poll() is None and os.stat(path).st_size == LENGTH, 'the truncate has not waited'
     assert verbs.ibv_dereg_mr(region) == 0
     assert truncate.poll() is None

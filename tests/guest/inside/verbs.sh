@@ -22,12 +22,14 @@ done
 timeout 300 pinfs-rdma get --secret secret "$RDMA_ADDRESS" file got
 cmp source got
 # A truncate ends a peer's access.
-mkfifo lines
+mkfifo lines committed
 timeout 300 pinfs-rdma stream --secret secret "$RDMA_ADDRESS" file <lines >committed 2>said &
 peer=$!
-exec 3>lines
+exec 3>lines 4<committed
 echo line >&3
-until grep -qx 'committed 5' committed; do sleep 0.1; done
+until [[ ${answer:-} == 'committed 5' ]]; do
+	read -r answer <&4 || fail "the peer has ended: $(cat said)"
+done
 "$PINFS" pins $MNT
 truncate -s 2 $MNT/file
 status=0
